@@ -1,0 +1,47 @@
+// Raw system calls that the C library of Debian 12 does not wrap, as Result<>.
+// Every descriptor is close-on-exec from birth. Thread-safe. On failure Error::error_number is
+// the errno of the call; nothing is retried but EINTR where the man page allows it.
+#ifndef LANDGATE_BASE_SYSCALLS_H_
+#define LANDGATE_BASE_SYSCALLS_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/linux_abi.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace landgate {
+
+// openat2(2), Linux 5.6. `resolve` is a set of RESOLVE_* of <linux/openat2.h>.
+Result<UniqueFd> Openat2(BorrowedFd dir, const char* path, uint64_t flags, uint64_t mode,
+                         uint64_t resolve);
+
+// --- Landlock, Linux 5.13; see landlock(7)
+// The ABI of this kernel; 0 where Landlock is missing (ENOSYS) or not enabled at boot (EOPNOTSUPP).
+int LandlockAbi();
+Result<UniqueFd> LandlockCreateRuleset(const abi::LandlockRulesetAttr& attr, size_t attr_size);
+Status LandlockAddPathRule(BorrowedFd ruleset, BorrowedFd parent, uint64_t rights);
+Status LandlockAddPortRule(BorrowedFd ruleset, uint16_t port, uint64_t rights);
+Status LandlockRestrictSelf(BorrowedFd ruleset, uint32_t flags);
+
+// --- mounts, Linux 5.2 (mount_setattr: 5.12)
+// A detached clone of the mount at `dir`/`path`; `path` may be "" (AT_EMPTY_PATH is implied).
+Result<UniqueFd> CloneTree(BorrowedFd dir, const char* path, bool recursive);
+// Attaches the detached `mount` on the very object behind `target`; no path is resolved.
+Status MoveMountOnto(BorrowedFd mount, BorrowedFd target);
+// Sets and clears MOUNT_ATTR_* and sets propagation (MS_PRIVATE … or 0) of the mount behind `mount`.
+Status MountSetattr(BorrowedFd mount, uint64_t set, uint64_t clear, uint64_t propagation,
+                    bool recursive);
+// A new, empty, detached tmpfs ("mode=0755", "size=…" and so on as key=value pairs, comma separated).
+Result<UniqueFd> NewTmpfs(std::string_view options);
+
+// --- processes
+Result<UniqueFd> PidfdOpen(pid_t pid);                          // Linux 5.3
+Status PidfdSendSignal(BorrowedFd pidfd, int signal);           // Linux 5.1
+
+}  // namespace landgate
+
+#endif  // LANDGATE_BASE_SYSCALLS_H_

@@ -1,0 +1,53 @@
+// The node's configuration: config.json, where things lie, and what no policy can change.
+// docs/config.md is the reference. Read once at start; thread-safe afterwards.
+#ifndef LANDGATE_NODE_CONFIG_H_
+#define LANDGATE_NODE_CONFIG_H_
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace landgate::node {
+
+enum class InlinePolicies { kRestrictOnly, kDeny };
+
+struct SelectionRule {  // config `rules`: first match wins
+  std::map<std::string, std::string> annotations;  // KEY → GLOB
+  std::map<std::string, std::string> labels;
+  std::string policy;
+  bool replace_default = false;
+};
+
+struct Config {
+  std::string file;     // what was read; empty: no file, built-in defaults
+  bool named = false;   // by --config or LANDGATE_CONFIG: hooks must be told
+  std::vector<std::string> policy_dirs;
+  std::optional<std::string> default_policy;
+  std::vector<SelectionRule> rules;
+  InlinePolicies inline_policies = InlinePolicies::kRestrictOnly;
+  std::vector<std::string> protected_paths;
+  std::string init_path;   // landgate-init; found relative to the running program
+  std::string plan_source; // the empty file under /dev/lg.plan; beside landgate-init
+  std::string run_dir;     // /run/landgate, rootless $XDG_RUNTIME_DIR/landgate
+  std::optional<std::string> runtime;
+};
+
+// Search order of the file: `given` (--config), LANDGATE_CONFIG, rootless
+// $XDG_CONFIG_HOME/landgate/config.json, /etc/landgate/config.json; only the last two may be missing.
+// Must be owned by root or the effective user and not be writable by others (ReadTrustedFile).
+// Keys that only an agent reads are refused as not supported in this build.
+Result<Config> LoadConfig(const std::optional<std::string>& given);
+
+// Pure part, for tests and fuzzing: `text` decoded over `defaults`.
+Result<Config> DecodeConfig(std::string_view text, std::string_view file, Config defaults);
+
+// Directory of the running program (/proc/self/exe), from which others are found:
+// BIN/../libexec/landgate/landgate-init when installed, BIN/landgate-init in a build tree.
+Result<std::string> ProgramDirectory();
+
+}  // namespace landgate::node
+
+#endif  // LANDGATE_NODE_CONFIG_H_

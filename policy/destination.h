@@ -1,0 +1,35 @@
+// Destinations as the policy writes them:
+//   [tcp://|udp://|icmp://]host[:port[,port|lo-hi…]]     host = name, IP, CIDR, *, [v6] or [v6]/len
+//   unix:/path   unix:@name   unix:*
+// No scheme is TCP. v4-mapped v6 addresses become v4. Pure; thread-safe.
+#ifndef LANDGATE_POLICY_DESTINATION_H_
+#define LANDGATE_POLICY_DESTINATION_H_
+
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "policy/document.h"
+
+namespace landgate::policy {
+
+// `bind` to any port includes port 0 only when it is written: "*:0".
+Result<Destination> ParseDestination(std::string_view text);
+
+// A concrete destination of one call. v4-mapped addresses are folded by the constructor functions.
+struct Endpoint {
+  Transport transport = Transport::kTcp;
+  IpPrefix address;   // length 32 or 128; for kUnix unused
+  uint16_t port = 0;
+  std::string unix_name;  // path as resolved, or abstract name
+  bool abstract = false;
+};
+// "10.1.2.3:443", "udp://[::1]:53", "unix:/run/x.sock", "unix:@x": exactly one address, one port.
+Result<Endpoint> ParseEndpoint(std::string_view text);
+
+bool PrefixCovers(const IpPrefix& prefix, const IpPrefix& address);
+bool PortsCover(const std::vector<PortRange>& ports, uint16_t port);  // empty: every port
+
+}  // namespace landgate::policy
+
+#endif  // LANDGATE_POLICY_DESTINATION_H_
