@@ -1,5 +1,5 @@
-// Rights on paths, ports and scopes by name: the Landlock names of the UAPI, the groups of the policy
-// format, and numbers (the UAPI bit mask). Pure; thread-safe.
+// Rights on paths, ports and scopes by name: the Landlock names of the UAPI, the groups of the
+// policy format, and numbers (the UAPI bit mask). Pure; thread-safe.
 #ifndef LANDGATE_POLICY_RIGHTS_H_
 #define LANDGATE_POLICY_RIGHTS_H_
 
@@ -19,8 +19,8 @@ using Rights = uint64_t;  // LANDLOCK_ACCESS_FS_* bits
 inline constexpr Rights kRead = abi::kFsReadFile | abi::kFsReadDir;
 inline constexpr Rights kExecute = abi::kFsExecute;
 inline constexpr Rights kWrite = abi::kFsWriteFile | abi::kFsTruncate;
-inline constexpr Rights kCreate = abi::kFsMakeReg | abi::kFsMakeDir | abi::kFsMakeSym |
-                                  abi::kFsMakeFifo | abi::kFsMakeSock;
+inline constexpr Rights kCreate =
+    abi::kFsMakeReg | abi::kFsMakeDir | abi::kFsMakeSym | abi::kFsMakeFifo | abi::kFsMakeSock;
 inline constexpr Rights kRemove = abi::kFsRemoveFile | abi::kFsRemoveDir;
 inline constexpr Rights kModify = kWrite | kCreate | kRemove | abi::kFsRefer;
 inline constexpr Rights kDevice = abi::kFsMakeChar | abi::kFsMakeBlock;
@@ -37,9 +37,12 @@ inline constexpr Rights kHandledByDefault = kAll & ~kUnix;
 
 // "read", "execute", … or "read_file", "make_sym", …; nothing else.
 std::optional<Rights> RightsByName(std::string_view name);
+// Every name that RightsByName takes: groups first.
+const std::vector<std::string_view>& RightSpellings();
 // Landlock names of the single bits, lowest first; an unnamed bit reads "bit 17".
 std::vector<std::string> RightNames(Rights rights);
-// Shortest spelling for people: groups where they are complete, then single names: "read, write_file".
+// Shortest spelling for people: groups where they are complete, then single names: "read,
+// write_file".
 std::string DescribeRights(Rights rights);
 // The Landlock ABI that introduced this single right (1 for EXECUTE …); 0 for an unknown bit.
 int AbiOfRight(Rights single_bit);
@@ -49,10 +52,10 @@ uint64_t NetRightsOfAbi(int abi);
 uint64_t ScopesOfAbi(int abi);
 int AbiOfNetRight(uint64_t single_bit);
 int AbiOfScope(uint64_t single_bit);
-std::optional<uint64_t> NetRightByName(std::string_view name);    // "bind_tcp", "connect_tcp", …
-std::optional<uint64_t> ScopeByName(std::string_view name);       // "signal", "abstract-unix"
+std::optional<uint64_t> NetRightByName(std::string_view name);  // "bind_tcp", "connect_tcp", …
+std::optional<uint64_t> ScopeByName(std::string_view name);     // "signal", "abstract-unix"
 std::vector<std::string> NetRightNames(uint64_t rights);
-std::vector<std::string> ScopeNames(uint64_t scopes);             // "abstract-unix", "signal"
+std::vector<std::string> ScopeNames(uint64_t scopes);  // "abstract-unix", "signal"
 
 }  // namespace landgate::policy
 
