@@ -1,12 +1,13 @@
 // Destinations as the policy writes them:
 //   [tcp://|udp://|icmp://]host[:port[,port|lo-hi…]]     host = name, IP, CIDR, *, [v6] or [v6]/len
-//   unix:/path   unix:@name   unix:*
+//   unix:/path   unix:@name   unix:*      (any UNIX socket)
 // No scheme is TCP. v4-mapped v6 addresses become v4. Pure; thread-safe.
 #ifndef LANDGATE_POLICY_DESTINATION_H_
 #define LANDGATE_POLICY_DESTINATION_H_
 
-#include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "policy/document.h"
@@ -15,11 +16,13 @@ namespace landgate::policy {
 
 // `bind` to any port includes port 0 only when it is written: "*:0".
 Result<Destination> ParseDestination(std::string_view text);
+// What the text alone can't tell: connect to port 0 and bind of icmp mean nothing.
+Status CheckDestinationFor(Operation operation, const Destination& destination);
 
 // A concrete destination of one call. v4-mapped addresses are folded by the constructor functions.
 struct Endpoint {
   Transport transport = Transport::kTcp;
-  IpPrefix address;   // length 32 or 128; for kUnix unused
+  IpPrefix address;  // length 32 or 128; for kUnix unused
   uint16_t port = 0;
   std::string unix_name;  // path as resolved, or abstract name
   bool abstract = false;

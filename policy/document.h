@@ -55,7 +55,11 @@ struct PathRule {
 
 enum class Operation { kConnect, kBind };
 
+// g++ 12 takes the scoped enumerator for a shadow of the right kUnix.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 enum class Transport { kTcp, kUdp, kIcmp, kUnix };
+#pragma GCC diagnostic pop
 
 struct IpPrefix {
   bool v6 = false;
