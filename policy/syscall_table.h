@@ -1,6 +1,6 @@
-// System calls by name and number for the architectures that containers run on, and the groups of
-// them that decisions speak of. One constexpr table; to add a system call is to add one line.
-// Names are those of the kernel's tables. Pure.
+// System calls by name for the architectures that containers run on, and the groups of them that
+// decisions speak of. One constexpr table; to add a system call is to add its name. Numbers are
+// libseccomp's business. Names are those of the kernel's tables. Pure; thread-safe.
 #ifndef LANDGATE_POLICY_SYSCALL_TABLE_H_
 #define LANDGATE_POLICY_SYSCALL_TABLE_H_
 
@@ -18,8 +18,8 @@ std::string_view NearestSyscallName(std::string_view name);
 // (execve, exit_group, rt_sigreturn, brk, mmap, …).
 bool IsIndispensable(std::string_view name);
 
-// Denied under every policy, because they could take masks, launcher or plan away:
-// mount API and setns of a mount namespace (the latter by argument).
+// Denied under every policy, because they could take masks, launcher or plan away. setns of a mount
+// namespace is denied too, but by its argument, and so is not among these.
 std::span<const std::string_view> MountApiSyscalls();
 
 }  // namespace landgate::policy
