@@ -1,10 +1,10 @@
-// The seccomp filter of a floor: errno rules, made with libseccomp, exported as BPF and loaded by the
-// launcher. It is stacked on the engine's profile, so it can only take away.
+// The seccomp filter of a floor: errno rules, made with libseccomp, exported as BPF and loaded by
+// the launcher. It is stacked on the engine's profile, so it can only take away.
 //
-// Every test of an int argument looks at its low 32 bits (the kernel ignores the rest), socket types
-// are tested with & 0xf. The filter covers the native architecture and its 32-bit companion; calls
-// of any other (x32) answer ENOSYS; socketcall(2) and ipc(2) multiplexers answer ENOSYS when the filter has
-// socket rules.
+// Every test of an int argument looks at its low 32 bits (the kernel ignores the rest), socket
+// types are tested with & 0xf. The filter covers the native architecture and its 32-bit companion;
+// calls of any other (x32) answer ENOSYS; socketcall(2) and ipc(2) multiplexers answer ENOSYS when
+// the filter has socket rules.
 #ifndef LANDGATE_SANDBOX_FILTER_H_
 #define LANDGATE_SANDBOX_FILTER_H_
 
@@ -14,6 +14,7 @@
 
 #include "base/result.h"
 #include "policy/network_floor.h"
+#include "sandbox/filter_load.h"  // LoadFilter
 
 namespace landgate::sandbox {
 
@@ -22,14 +23,14 @@ struct FilterRule {
   std::string syscall;
   std::string condition;  // "" unconditional; else readable: "family other than UNIX, INET, …"
   int error_number = 0;
-  std::string because;    // "network section", "syscalls.deny", "masks hold", …
+  std::string because;  // "network section", "syscalls.deny", "masks hold", …
 };
 
 struct FilterRequest {
-  std::vector<std::string> denied_syscalls;   // EPERM
-  bool deny_mount_api = true;                  // every policy: launcher, plan and masks stay mounted
-  bool deny_user_namespaces = false;           // a capabilities section
-  policy::NetworkFloor network;                // restricts == false: no socket rules
+  std::vector<std::string> denied_syscalls;  // EPERM
+  bool deny_mount_api = true;                // every policy: launcher, plan and masks stay mounted
+  bool deny_user_namespaces = false;         // a capabilities section
+  policy::NetworkFloor network;              // restricts == false: no socket rules
   // System calls opened in the engine's profile for the launcher: denied again, with the errno
   // that the profile would have given.
   std::vector<std::string> closed_again;
@@ -42,9 +43,6 @@ struct Filter {
   std::vector<uint8_t> program;
 };
 Result<Filter> BuildFilter(const FilterRequest& request);
-
-// Loads a program into the calling thread. no_new_privs must be set. EINVAL: not a filter.
-Status LoadFilter(const std::vector<uint8_t>& program);
 
 }  // namespace landgate::sandbox
 

@@ -1,0 +1,88 @@
+// The launcher: /dev/lg in every container under a policy. It confines itself by /dev/lg.plan and
+// becomes the workload.
+//
+//   /dev/lg start ARGS…   the entrypoint: every object must be the one that was compiled
+//   /dev/lg exec ARGS…    an exec session: objects may have been replaced or be gone meanwhile
+//
+// Exit status 1 or 3: refused or impossible here, no workload ran; 2: bad usage; 127 and 126: the
+// workload is not there or can't be executed. It is trusted until its execve and by nobody after
+// that: run again by the workload it can only take away more.
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/files.h"
+#include "hook/init/confine.h"
+#include "hook/init/find_program.h"
+
+namespace landgate::init {
+namespace {
+
+constexpr std::string_view kUsage =
+    "usage: landgate-init start|exec PROGRAM [ARGUMENT…]\n"
+    "Applies the plan in /dev/lg.plan to itself and executes PROGRAM. Started by the container\n"
+    "runtime; landgate-hook and landgate-runtime put it in front of a container's arguments.\n";
+
+// One write, so that lines of several processes don't mix.
+void Say(const std::string& message) {
+  (void)WriteAll(BorrowedFd(STDERR_FILENO),
+                 "landgate: " + message + "\n");  // nowhere else to say it
+}
+
+int Print(std::string_view text) { return WriteAll(BorrowedFd(STDOUT_FILENO), text) ? 0 : 1; }
+
+int Fail(const Error& error) {
+  Say(error.message);
+  return static_cast<int>(error.status);
+}
+
+int Launch(sandbox::Session session, char** arguments) {
+  const Result<sandbox::Plan> plan = ReadPlan();
+  if (!plan) return Fail(plan.error());
+  std::vector<std::string> skipped;
+  if (const Status confined = Confine(*plan, session, &skipped); !confined) {
+    return Fail(confined.error());
+  }
+  if (session == sandbox::Session::kStart) {
+    for (const std::string& path : skipped) {
+      Say(path + ": out of the reach of uid " + std::to_string(geteuid()) +
+          "; its rule grants nothing");
+    }
+  }
+  const std::string name = arguments[0];
+  const Program program = FindProgram(name, getenv("PATH"));
+  if (program.path.empty()) {
+    Say("exec \"" + name + "\": " + program.why);
+    return program.exit_status;
+  }
+  if (const Status closed = CloseSyscalls(*plan); !closed) return Fail(closed.error());
+  (void)execve(program.path.c_str(), arguments, environ);  // returns only when it failed
+  const int error = errno;
+  std::string why = Reason(error);
+  // access(2) has just said yes, and unlike execve it knows nothing of Landlock.
+  if (error == EACCES && !plan->layers.empty()) {
+    why += "; the policy must grant read and execute on " + program.path +
+           " and on the interpreter or loader that it names";
+  }
+  Say("exec \"" + name + "\": " + why);
+  return ExitStatusOfExec(error);
+}
+
+int Main(int argc, char** argv) {
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "--version") return Print("landgate-init " LANDGATE_VERSION "\n");
+  if (command == "--help") return Print(kUsage);
+  if (argc > 2 && command == "start") return Launch(sandbox::Session::kStart, argv + 2);
+  if (argc > 2 && command == "exec") return Launch(sandbox::Session::kExec, argv + 2);
+  (void)WriteAll(BorrowedFd(STDERR_FILENO), kUsage);  // the exit status says it too
+  return static_cast<int>(ExitStatus::kUsage);
+}
+
+}  // namespace
+}  // namespace landgate::init
+
+int main(int argc, char** argv) { return landgate::init::Main(argc, argv); }
