@@ -258,14 +258,17 @@ Status JsonCursor::IsObject() const {
 }
 
 Status JsonCursor::Only(std::initializer_list<std::string_view> keys) const {
+  return OnlyOf({keys.begin(), keys.size()});
+}
+
+Status JsonCursor::OnlyOf(std::span<const std::string_view> keys) const {
   if (Status status = IsObject(); !status) return status;
   for (const auto& [key, value] : *value_->get_ptr<const Json::object_t*>()) {
     bool known = false;
     for (std::string_view candidate : keys) known = known || candidate == key;
     if (known) continue;
     std::string message = "unknown key " + Quoted(key);
-    if (const std::string_view nearest = Nearest(key, {keys.begin(), keys.size()});
-        !nearest.empty()) {
+    if (const std::string_view nearest = Nearest(key, keys); !nearest.empty()) {
       message += DidYouMean(nearest);
     } else {
       message += "; known here:";

@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,7 @@ class JsonCursor {
 
   // Object access. `Only` refuses every key that is not in the list, suggesting the nearest one.
   Status Only(std::initializer_list<std::string_view> keys) const;
+  Status OnlyOf(std::span<const std::string_view> keys) const;
   bool Has(std::string_view key) const;
   JsonCursor At(std::string_view key) const;  // must exist
   std::vector<std::string> Keys() const;      // objects only, document order
