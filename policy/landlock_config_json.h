@@ -1,7 +1,13 @@
 // LandlockConfig, the Landlock maintainers' JSON format (https://landlock.io, landlockconfig):
 // `abi`, `variable`, `ruleset`, `pathBeneath`, `netPort`. Pure; thread-safe.
 //
-// Differences to the reference: a relative parent, and a variable that is not defined, are errors.
+// Access names are the kernel's in lower case. The groups need `abi`: `abi.all` is every right of
+// that ABI, `abi.read_execute` reading, execution and refer, `abi.read_write` all but execution; an
+// ABI above those known here means the newest known. `${name}` in `parent` stands for every literal
+// of the variable, `$$` for a dollar; a path named several times has the union of the rights.
+//
+// Differences to the reference: a relative parent, one with "..", more than 10,000 paths, and a
+// port above 65535 are errors here already.
 #ifndef LANDGATE_POLICY_LANDLOCK_CONFIG_JSON_H_
 #define LANDGATE_POLICY_LANDLOCK_CONFIG_JSON_H_
 
