@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -14,7 +15,7 @@ namespace landgate::node {
 
 enum class InlinePolicies { kRestrictOnly, kDeny };
 
-struct SelectionRule {  // config `rules`: first match wins
+struct SelectionRule {                             // config `rules`: first match wins
   std::map<std::string, std::string> annotations;  // KEY → GLOB
   std::map<std::string, std::string> labels;
   std::string policy;
@@ -22,23 +23,24 @@ struct SelectionRule {  // config `rules`: first match wins
 };
 
 struct Config {
-  std::string file;     // what was read; empty: no file, built-in defaults
-  bool named = false;   // by --config or LANDGATE_CONFIG: hooks must be told
+  std::string file;       // what was read, absolute; empty: no file, built-in defaults
+  bool named = false;     // by --config or LANDGATE_CONFIG: hooks must be told
+  bool rootless = false;  // an ordinary user, or a user namespace without the host's root
   std::vector<std::string> policy_dirs;
   std::optional<std::string> default_policy;
   std::vector<SelectionRule> rules;
   InlinePolicies inline_policies = InlinePolicies::kRestrictOnly;
   std::vector<std::string> protected_paths;
-  std::string init_path;   // landgate-init; found relative to the running program
-  std::string plan_source; // the empty file under /dev/lg.plan; beside landgate-init
-  std::string run_dir;     // /run/landgate, rootless $XDG_RUNTIME_DIR/landgate
+  std::string init_path;    // landgate-init; found relative to the running program
+  std::string plan_source;  // the empty file under /dev/lg.plan; beside landgate-init
+  std::string run_dir;      // /run/landgate, rootless $XDG_RUNTIME_DIR/landgate
   std::optional<std::string> runtime;
 };
 
 // Search order of the file: `given` (--config), LANDGATE_CONFIG, rootless
-// $XDG_CONFIG_HOME/landgate/config.json, /etc/landgate/config.json; only the last two may be missing.
-// Must be owned by root or the effective user and not be writable by others (ReadTrustedFile).
-// Keys that only an agent reads are refused as not supported in this build.
+// $XDG_CONFIG_HOME/landgate/config.json, /etc/landgate/config.json; only the last two may be
+// missing. Must be owned by root or the effective user and not be writable by others
+// (ReadTrustedFile). Keys that only an agent reads are refused as not supported in this build.
 Result<Config> LoadConfig(const std::optional<std::string>& given);
 
 // Pure part, for tests and fuzzing: `text` decoded over `defaults`.
@@ -47,6 +49,18 @@ Result<Config> DecodeConfig(std::string_view text, std::string_view file, Config
 // Directory of the running program (/proc/self/exe), from which others are found:
 // BIN/../libexec/landgate/landgate-init when installed, BIN/landgate-init in a build tree.
 Result<std::string> ProgramDirectory();
+
+// What a policy's name looks like: [A-Za-z0-9][A-Za-z0-9._-]{0,127}.
+bool IsPolicyName(std::string_view name);
+
+// The user's own directories as the XDG base directory specification names them. Engines start
+// hooks with an empty environment, so what it lacks comes from /etc/passwd and the host's uid;
+// empty where that can't be told either.
+struct UserDirectories {
+  std::string config;   // $XDG_CONFIG_HOME, $HOME/.config
+  std::string runtime;  // $XDG_RUNTIME_DIR, /run/user/UID
+};
+UserDirectories FindUserDirectories();
 
 }  // namespace landgate::node
 

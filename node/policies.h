@@ -1,5 +1,5 @@
-// Finds and merges policies by name, and chooses those of a container. THE place where it is decided
-// who may choose what.
+// Finds and merges policies by name, and chooses those of a container. THE place where it is
+// decided who may choose what.
 #ifndef LANDGATE_NODE_POLICIES_H_
 #define LANDGATE_NODE_POLICIES_H_
 
@@ -21,9 +21,10 @@ Result<policy::Policy> LoadPolicyFile(const Config& config, const std::string& p
 
 // The policies that a container with these annotations runs under; all must allow. Empty: the
 // container is none of ours and stays untouched.
-//   rules (first match) → annotation → defaultPolicy, which is added unless a matching rule names the
-//   same policy with replaceDefault.
-// `forced` is landgate-runtime's --landgate-policy; empty where not given. It is added like a rule's.
+//   rules (first match) → annotation → defaultPolicy, which is added unless a matching rule names
+//   the same policy with replaceDefault.
+// `forced` is landgate-runtime's --landgate-policy; empty where not given. It is added like a
+// rule's.
 Result<std::vector<policy::Policy>> SelectPolicies(
     const Config& config, const std::map<std::string, std::string>& annotations,
     const std::string& forced);
