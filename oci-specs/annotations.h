@@ -19,11 +19,11 @@ struct Annotations {
   std::optional<Mode> mode;
 };
 
-// `io.landgate.policy.CONTAINER` beats `io.landgate.policy` where CONTAINER is this container's name
-// in its pod (annotations io.kubernetes.cri.container-name, io.kubernetes.container.name,
+// `io.landgate.policy.CONTAINER` beats `io.landgate.policy` where CONTAINER is this container's
+// name in its pod (annotations io.kubernetes.cri.container-name, io.kubernetes.container.name,
 // io.kubernetes.cri-o.ContainerName, or io.podman… where the engine sets one); entries for other
-// containers of the pod are skipped. A sandbox (pause) container takes no policy from a pod's annotation.
-// Unknown io.landgate.* keys, empty and malformed values are refused by name.
+// containers of the pod are skipped. A sandbox (pause) container takes no policy from a pod's
+// annotation. Unknown io.landgate.* keys, empty and malformed values are refused by name.
 Result<Annotations> ReadAnnotations(const std::map<std::string, std::string>& annotations);
 
 }  // namespace landgate::oci

@@ -1,4 +1,5 @@
-// The spec-edit core: what every front end (precreate, inject, landgate-runtime) does to config.json.
+// The spec-edit core: what every front end (precreate, inject, landgate-runtime) does to
+// config.json.
 //
 // Lossless: keys keep their order, unknown fields of any spec version survive, numbers keep their
 // text, an untouched document keeps its bytes. Patching twice equals patching once, so "is this
@@ -26,7 +27,7 @@ struct HookEntry {  // one entry of hooks.STAGE
 // A seccomp listener in the engine's profile: notify rules and where the runtime sends the fd.
 struct Listener {
   std::string path;
-  std::string metadata;                     // listenerMetadata
+  std::string metadata;                      // listenerMetadata
   std::vector<std::string> notify_syscalls;  // unconditional SCMP_ACT_NOTIFY
 };
 
@@ -43,10 +44,11 @@ struct PatchRequest {
 };
 
 struct Patched {
-  std::string text;                        // the new config.json; the input's bytes if nothing changed
+  std::string text;  // the new config.json; the input's bytes if nothing changed
   bool changed = false;
-  std::vector<std::string> opened_syscalls;  // opened in the profile for the launcher, in fixed order
-  int profile_errno = 1;                     // what the profile answers to what it denies
+  std::vector<std::string>
+      opened_syscalls;    // opened in the profile for the launcher, in fixed order
+  int profile_errno = 1;  // what the profile answers to what it denies
 };
 
 // Refusals (each names the JSON pointer): no /dev mount of type tmpfs in `mounts`, a mount on or
@@ -59,7 +61,7 @@ Result<Patched> PatchConfig(std::string_view config_json, std::string_view file,
 struct ConfigView {
   std::map<std::string, std::string> annotations;
   std::vector<std::string> args;
-  std::string root_path;           // root.path as written
+  std::string root_path;  // root.path as written
   std::string cgroups_path;
   uint32_t uid = 0, gid = 0;
   std::vector<uint32_t> additional_gids;
@@ -67,7 +69,7 @@ struct ConfigView {
   bool own_pid_namespace = false;
   bool user_namespace = false;
   bool has_seccomp = false;
-  bool patched = false;            // process.args[0] is /dev/lg
+  bool patched = false;  // process.args[0] is /dev/lg
   bool has_start_container_hooks = false;
 };
 Result<ConfigView> ReadConfig(std::string_view config_json, std::string_view file);

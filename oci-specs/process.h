@@ -2,13 +2,12 @@
 #ifndef LANDGATE_OCI_SPECS_PROCESS_H_
 #define LANDGATE_OCI_SPECS_PROCESS_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/capability_names.h"
 #include "base/result.h"
-
-#include <optional>
 
 namespace landgate::oci {
 
