@@ -10,6 +10,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -146,6 +147,9 @@ struct Policy {
   std::optional<ExecSessions> exec_sessions;
   std::optional<OnViolation> on_violation;
   std::optional<Approval> approval;
+  // Where a top-level key was written that has no origin of its own ("approval", "scopes", …): of
+  // merged documents, the one whose value stands.
+  std::map<std::string, Origin> origins;
 };
 
 }  // namespace landgate::policy

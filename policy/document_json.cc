@@ -565,6 +565,8 @@ Result<Policy> Decoder::Decode(const JsonCursor& root, std::string_view name) {
   if (!failure_) (void)Check(root.OnlyOf(keys::kPolicy));
   if (failure_) return Failure(*failure_);
 
+  for (const std::string& key : root.Keys()) policy_.origins[key] = OriginOf(root.At(key));
+
   const auto section = [&root](std::string_view key) { return root.At(key); };
   if (root.Has("description")) {
     policy_.description = Take(section("description").String(kLongestDescription));

@@ -25,14 +25,19 @@ void Append(std::optional<std::vector<T>>& to, const std::optional<std::vector<T
   Append(*to, *from);
 }
 
+// Both say whether the value of `from` now stands.
 template <class T>
-void TakeGreater(std::optional<T>& to, const std::optional<T>& from) {
-  if (from && (!to || *to < *from)) to = from;
+bool TakeGreater(std::optional<T>& to, const std::optional<T>& from) {
+  if (!from || (to && *to >= *from)) return false;
+  to = from;
+  return true;
 }
 
 template <class T>
-void TakeLesser(std::optional<T>& to, const std::optional<T>& from) {
-  if (from && (!to || *from < *to)) to = from;
+bool TakeLesser(std::optional<T>& to, const std::optional<T>& from) {
+  if (!from || (to && *to <= *from)) return false;
+  to = from;
+  return true;
 }
 
 void MergeCapabilities(std::optional<Capabilities>& to, const std::optional<Capabilities>& from) {
@@ -50,24 +55,30 @@ void MergeCapabilities(std::optional<Capabilities>& to, const std::optional<Capa
 void MergeApproval(std::optional<Approval>& to, const std::optional<Approval>& from) {
   if (!from) return;
   if (!to) to.emplace();
-  TakeLesser(to->timeout, from->timeout);
-  TakeLesser(to->rate, from->rate);
-  TakeLesser(to->burst, from->burst);
+  (void)TakeLesser(to->timeout, from->timeout);
+  (void)TakeLesser(to->rate, from->rate);
+  (void)TakeLesser(to->burst, from->burst);
 }
 
 // Adds what `from` says to `to`. The enums are declared from the laxest to the strictest.
 void MergeInto(Policy& to, const Policy& from) {
-  TakeGreater(to.landlock_given, from.landlock_given);
+  for (const auto& [key, origin] : from.origins) to.origins.emplace(key, origin);
+  const auto stands = [&](const char* key, bool taken) {
+    const auto found = from.origins.find(key);
+    if (taken && found != from.origins.end()) to.origins[key] = found->second;
+  };
+  stands("compatibility", TakeGreater(to.landlock_given, from.landlock_given));
   to.min_abi = std::max(to.min_abi, from.min_abi);
   Append(to.paths, from.paths);
   Append(to.network, from.network);
   MergeCapabilities(to.capabilities, from.capabilities);
   Append(to.denied_syscalls, from.denied_syscalls);
   if (from.scopes) to.scopes = to.scopes.value_or(0) | *from.scopes;
-  TakeLesser(to.self_restrict_allowed, from.self_restrict_allowed);  // false: refused
+  // false: refused
+  stands("selfRestrict", TakeLesser(to.self_restrict_allowed, from.self_restrict_allowed));
   Append(to.landlock_layers, from.landlock_layers);
-  TakeGreater(to.exec_sessions, from.exec_sessions);
-  TakeGreater(to.on_violation, from.on_violation);
+  stands("execSessions", TakeGreater(to.exec_sessions, from.exec_sessions));
+  stands("onViolation", TakeGreater(to.on_violation, from.on_violation));
   MergeApproval(to.approval, from.approval);
 }
 
