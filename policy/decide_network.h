@@ -4,6 +4,10 @@
 // then the longest prefix (a name counts as the full length of the addresses it was pinned to, `*`
 // as 0), then a named port over any port; tie: deny, ask, allow. No rule: deny with EACCES.
 // UNIX: an exact name beats unix:*. connect(AF_UNSPEC) is not a destination and always allowed.
+// bind to port 0 is covered by ports that include 0 and by `*` alone; a deny without ports covers
+// it for its address, too. Reasons of a denial: kRule where a rule denies; kInsufficientAccess
+// where an allow or ask rule covers the destination for the other operation only; else kNotCovered.
+// Thread-safe.
 #ifndef LANDGATE_POLICY_DECIDE_NETWORK_H_
 #define LANDGATE_POLICY_DECIDE_NETWORK_H_
 

@@ -39,17 +39,6 @@ std::optional<unsigned> Decimal(std::string_view text, unsigned high) {
   return value;
 }
 
-IpPrefix FoldMapped(const IpPrefix& prefix) {
-  if (!prefix.v6 || prefix.length < 96 ||
-      !std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), prefix.address.begin())) {
-    return prefix;
-  }
-  IpPrefix v4;
-  std::copy(prefix.address.begin() + 12, prefix.address.end(), v4.address.begin());
-  v4.length = static_cast<uint8_t>(prefix.length - 96);
-  return v4;
-}
-
 IpPrefix WithoutHostBits(IpPrefix prefix) {
   for (size_t bit = prefix.length; bit < 128; ++bit) {
     prefix.address[bit / 8] &= static_cast<uint8_t>(~(0x80U >> (bit % 8)));
@@ -213,6 +202,17 @@ Result<Destination> ReadUnix(std::string_view text, std::string_view name) {
 }
 
 }  // namespace
+
+IpPrefix FoldMapped(const IpPrefix& prefix) {
+  if (!prefix.v6 || prefix.length < 96 ||
+      !std::equal(kMappedPrefix.begin(), kMappedPrefix.end(), prefix.address.begin())) {
+    return prefix;
+  }
+  IpPrefix v4;
+  std::copy(prefix.address.begin() + 12, prefix.address.end(), v4.address.begin());
+  v4.length = static_cast<uint8_t>(prefix.length - 96);
+  return v4;
+}
 
 Result<Destination> ParseDestination(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) return Refuse("a destination holds no NUL");

@@ -14,12 +14,13 @@
 
 namespace landgate::policy {
 
-// `bind` to any port includes port 0 only when it is written: "*:0".
+// Port 0 in bind stands for an ephemeral port. Ports that are written include it only where it is
+// among them ("*:0"), and so does an address without ports; `*` alone is anything.
 Result<Destination> ParseDestination(std::string_view text);
 // What the text alone can't tell: connect to port 0 and bind of icmp mean nothing.
 Status CheckDestinationFor(Operation operation, const Destination& destination);
 
-// A concrete destination of one call. v4-mapped addresses are folded by the constructor functions.
+// A concrete destination of one call. Decisions fold v4-mapped addresses themselves.
 struct Endpoint {
   Transport transport = Transport::kTcp;
   IpPrefix address;  // length 32 or 128; for kUnix unused
@@ -30,6 +31,8 @@ struct Endpoint {
 // "10.1.2.3:443", "udp://[::1]:53", "unix:/run/x.sock", "unix:@x": exactly one address, one port.
 Result<Endpoint> ParseEndpoint(std::string_view text);
 
+// ::ffff:0:0/96+n is the IPv4 network of length n; anything else stays what it is.
+IpPrefix FoldMapped(const IpPrefix& prefix);
 bool PrefixCovers(const IpPrefix& prefix, const IpPrefix& address);
 bool PortsCover(const std::vector<PortRange>& ports, uint16_t port);  // empty: every port
 

@@ -199,7 +199,8 @@ Status ReadRulesets(const JsonCursor& list, LandlockConfig* config) {
 using PathRights = std::map<std::string, Rights>;
 using PortRights = std::map<uint16_t, uint64_t>;
 
-Status ReadPaths(const JsonCursor& list, const Variables& variables, int abi, PathRights* paths) {
+Status ReadPaths(const JsonCursor& list, const Variables& variables, LandlockConfig* config,
+                 PathRights* paths) {
   Result<std::vector<JsonCursor>> items = NonEmptyItems(list);
   if (!items) return Forward(items);
   for (const JsonCursor& item : *items) {
@@ -207,8 +208,9 @@ Status ReadPaths(const JsonCursor& list, const Variables& variables, int abi, Pa
     for (std::string_view key : {"allowedAccess", "parent"}) {
       if (!item.Has(key)) return item.Fail("needs \"" + std::string(key) + "\"");
     }
-    Result<uint64_t> access = ReadAccess(item.At("allowedAccess"), kFsVocabulary, abi);
+    Result<uint64_t> access = ReadAccess(item.At("allowedAccess"), kFsVocabulary, config->abi);
     if (!access) return Forward(access);
+    config->handled_fs |= *access;  // even where a variable without literals leaves no path
     Result<std::vector<JsonCursor>> parents = NonEmptyItems(item.At("parent"));
     if (!parents) return Forward(parents);
     for (const JsonCursor& parent : *parents) {
@@ -231,7 +233,7 @@ Status ReadPaths(const JsonCursor& list, const Variables& variables, int abi, Pa
   return {};
 }
 
-Status ReadPorts(const JsonCursor& list, int abi, PortRights* ports) {
+Status ReadPorts(const JsonCursor& list, LandlockConfig* config, PortRights* ports) {
   Result<std::vector<JsonCursor>> items = NonEmptyItems(list);
   if (!items) return Forward(items);
   for (const JsonCursor& item : *items) {
@@ -239,8 +241,9 @@ Status ReadPorts(const JsonCursor& list, int abi, PortRights* ports) {
     for (std::string_view key : {"allowedAccess", "port"}) {
       if (!item.Has(key)) return item.Fail("needs \"" + std::string(key) + "\"");
     }
-    Result<uint64_t> access = ReadAccess(item.At("allowedAccess"), kNetVocabulary, abi);
+    Result<uint64_t> access = ReadAccess(item.At("allowedAccess"), kNetVocabulary, config->abi);
     if (!access) return Forward(access);
+    config->handled_net |= *access;
     Result<std::vector<JsonCursor>> numbers = NonEmptyItems(item.At("port"));
     if (!numbers) return Forward(numbers);
     for (const JsonCursor& number : *numbers) {
@@ -252,9 +255,14 @@ Status ReadPorts(const JsonCursor& list, int abi, PortRights* ports) {
   return {};
 }
 
+// A group may be empty under an old ABI; a rule that grants nothing would be refused by the kernel.
 void PutRules(const PathRights& paths, const PortRights& ports, LandlockConfig* config) {
-  for (const auto& [path, rights] : paths) config->paths.push_back({rights, path});
-  for (const auto& [port, rights] : ports) config->ports.push_back({rights, port});
+  for (const auto& [path, rights] : paths) {
+    if (rights) config->paths.push_back({rights, path});
+  }
+  for (const auto& [port, rights] : ports) {
+    if (rights) config->ports.push_back({rights, port});
+  }
 }
 
 }  // namespace
@@ -287,18 +295,16 @@ Result<LandlockConfig> DecodeLandlockConfig(const JsonCursor& document) {
     if (Status read = ReadRulesets(document.At("ruleset"), &config); !read) return Forward(read);
   }
   if (document.Has("pathBeneath")) {
-    if (Status read = ReadPaths(document.At("pathBeneath"), variables, config.abi, &paths); !read) {
+    if (Status read = ReadPaths(document.At("pathBeneath"), variables, &config, &paths); !read) {
       return Forward(read);
     }
   }
   if (document.Has("netPort")) {
-    if (Status read = ReadPorts(document.At("netPort"), config.abi, &ports); !read) {
+    if (Status read = ReadPorts(document.At("netPort"), &config, &ports); !read) {
       return Forward(read);
     }
   }
   PutRules(paths, ports, &config);
-  for (const LandlockConfig::Path& rule : config.paths) config.handled_fs |= rule.rights;
-  for (const LandlockConfig::Port& rule : config.ports) config.handled_net |= rule.rights;
   return config;
 }
 
