@@ -66,8 +66,15 @@ class Compiler {
     floor_.needs_agent.push_back({std::move(origin), part.destination->text + ": " + why});
   }
 
-  // The winner among the rules for any host, port by port. Nothing: no such rule covers the port.
-  using Winners = std::vector<const Part*>;
+  // Ports that every rule treats alike, and the winner for them among the rules for any host;
+  // nothing: no such rule covers them. Port 0 is a segment of its own.
+  struct Segment {
+    size_t low = 0;
+    size_t high = 0;
+    const Part* winner = nullptr;
+    bool Allowed() const { return winner && winner->rule->effect == Effect::kAllow; }
+  };
+  using Segments = std::vector<Segment>;
 
   static bool Beats(const Part& a, const Part& b) {
     const auto rank = [](const Part& part) {
@@ -77,92 +84,128 @@ class Compiler {
     return rank(a) > rank(b);
   }
 
-  template <class Visit>
-  static void ForEachPort(const Destination& destination, Visit visit) {
-    if (destination.ports.empty()) {
-      for (size_t port = 0; port < kPorts; ++port) visit(port);
+  static Segments Divide(const Parts& parts) {
+    std::vector<size_t> starts = {0, 1, kPorts};
+    for (const Part& part : parts) {
+      for (const PortRange& range : part.destination->ports) {
+        starts.push_back(range.low);
+        starts.push_back(size_t{range.high} + 1);
+      }
     }
-    for (const PortRange& range : destination.ports) {
-      for (size_t port = range.low; port <= range.high; ++port) visit(port);
+    std::sort(starts.begin(), starts.end());
+    starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
+    Segments segments;
+    for (size_t i = 0; i + 1 < starts.size(); ++i) {
+      segments.push_back({starts[i], starts[i + 1] - 1, nullptr});
+    }
+    return segments;
+  }
+
+  template <class SegmentList, class Visit>
+  static void ForEachCovered(SegmentList& segments, const Destination& destination, Visit visit) {
+    static const std::vector<PortRange> kEvery = {{0, 65535}};
+    for (const PortRange& range : destination.ports.empty() ? kEvery : destination.ports) {
+      auto segment = std::lower_bound(segments.begin(), segments.end(), size_t{range.low},
+                                      [](const Segment& s, size_t port) { return s.low < port; });
+      for (; segment != segments.end() && segment->low <= range.high; ++segment) visit(*segment);
     }
   }
 
+  static bool Decides(const Part& part, const Segments& segments) {
+    return std::any_of(segments.begin(), segments.end(),
+                       [&](const Segment& segment) { return segment.winner == &part; });
+  }
+
   void Tcp(Operation operation, bool* handle, std::vector<uint16_t>* ports) {
+    const auto of_operation = [&](const Part& part) {
+      return IsTcp(part) && Names(part, operation);
+    };
     const Parts any = PartsOf(policy_, [&](const Part& part) {
-      return IsTcp(part) && Names(part, operation) &&
-             part.destination->host == Destination::Host::kAny;
+      return of_operation(part) && part.destination->host == Destination::Host::kAny;
     });
-    Winners winners(kPorts, nullptr);
+    const Parts addresses = PartsOf(policy_, [&](const Part& part) {
+      return of_operation(part) && part.destination->host != Destination::Host::kAny;
+    });
+    Segments segments = Divide(PartsOf(policy_, of_operation));
     for (const Part& part : any) {
-      ForEachPort(*part.destination, [&](size_t port) {
-        if (!winners[port] || Beats(part, *winners[port])) winners[port] = &part;
+      ForEachCovered(segments, *part.destination, [&](Segment& segment) {
+        if (!segment.winner || Beats(part, *segment.winner)) segment.winner = &part;
       });
     }
-    const auto allowed = [&](size_t port) {
-      return winners[port] && winners[port]->rule->effect == Effect::kAllow;
+    const auto relevant = [&](const Segment& segment) {
+      return operation == Operation::kBind || segment.low > 0;
     };
-    for (size_t port = 0; port < kPorts; ++port) {
-      if (allowed(port)) ports->push_back(static_cast<uint16_t>(port));
-    }
-    const size_t least = operation == Operation::kConnect ? 1 : 0;
-    const bool every = ports->size() - (least == 1 && allowed(0) ? 1 : 0) == kPorts - least;
-    *handle = !every;
-    if (every) ports->clear();
-
+    *handle = std::any_of(segments.begin(), segments.end(), [&](const Segment& segment) {
+      return relevant(segment) && !segment.Allowed();
+    });
     for (const Part& part : any) {
-      if (part.rule->effect != Effect::kAsk) continue;
-      if (std::find(winners.begin(), winners.end(), &part) != winners.end()) {
+      if (part.rule->effect == Effect::kAsk && Decides(part, segments)) {
         NeedsAgent(part, "only an agent can ask");
       }
     }
-    Addresses(operation, winners);
-    if (ports->size() > kMaxPortRules) {
-      NeedsAgent(**std::find_if(
-                     winners.begin(), winners.end(),
-                     [](const Part* part) { return part && part->rule->effect == Effect::kAllow; }),
-                 "leaves " + std::to_string(ports->size()) + " single ports allowed, and a floor " +
-                     "holds " + std::to_string(kMaxPortRules) +
-                     "; allow every port by leaving the ports out, or fewer");
-      ports->clear();
+    for (const Part& part : addresses) Address(operation, part, segments);
+    if (*handle) Ports(segments, ports);
+    if (operation == Operation::kBind) Listen(any, segments);
+  }
+
+  void Ports(const Segments& segments, std::vector<uint16_t>* ports) {
+    size_t count = 0;
+    const Part* widest = nullptr;
+    size_t width = 0;
+    for (const Segment& segment : segments) {
+      if (!segment.Allowed()) continue;
+      const size_t own = segment.high - segment.low + 1;
+      count += own;
+      if (own > width) {
+        width = own;
+        widest = segment.winner;
+      }
     }
-    if (operation == Operation::kConnect) return;
-    floor_.allow_listen = allowed(0);
+    if (count > kMaxPortRules) {
+      NeedsAgent(*widest, "leaves " + std::to_string(count) + " single ports allowed, and the " +
+                              "kernel is given at most " + std::to_string(kMaxPortRules) +
+                              "; allow fewer, or every port by leaving the ports out");
+      return;
+    }
+    ports->reserve(count);
+    for (const Segment& segment : segments) {
+      if (!segment.Allowed()) continue;
+      for (size_t port = segment.low; port <= segment.high; ++port) {
+        ports->push_back(static_cast<uint16_t>(port));
+      }
+    }
+  }
+
+  void Listen(const Parts& any, const Segments& segments) {
+    floor_.allow_listen = segments.front().Allowed();
     if (floor_.allow_listen) return;
     for (const Part& part : any) {
-      if (std::find(winners.begin(), winners.end(), &part) == winners.end()) continue;
-      if (part.rule->effect != Effect::kAllow) continue;
+      if (part.rule->effect != Effect::kAllow || !Decides(part, segments)) continue;
       NeedsAgent(part,
                  "listen on a socket that was not bound takes a port of the kernel's choice, which "
                  "the kernel alone can't restrict; allow bind to *:0 as well");
     }
   }
 
-  // Rules on addresses and names. They agree with what the floor does for any address, or need an
+  // A rule on addresses or a name agrees with what the floor does for any address, or needs an
   // agent.
-  void Addresses(Operation operation, const Winners& winners) {
-    const Parts parts = PartsOf(policy_, [&](const Part& part) {
-      return IsTcp(part) && Names(part, operation) &&
-             part.destination->host != Destination::Host::kAny;
+  void Address(Operation operation, const Part& part, const Segments& segments) {
+    const Effect effect = part.rule->effect;
+    bool agrees = true;
+    ForEachCovered(segments, *part.destination, [&](const Segment& segment) {
+      // An address without ports says nothing of an ephemeral port unless it denies, and nothing
+      // connects to port 0.
+      if (segment.low == 0 && part.destination->ports.empty() &&
+          (operation == Operation::kConnect || effect != Effect::kDeny)) {
+        return;
+      }
+      if (segment.winner && segment.winner->rule->final && !part.rule->final) return;  // unreached
+      agrees = agrees && effect == (segment.Allowed() ? Effect::kAllow : Effect::kDeny);
     });
-    for (const Part& part : parts) {
-      const Effect effect = part.rule->effect;
-      bool agrees = true;
-      ForEachPort(*part.destination, [&](size_t port) {
-        const Part* winner = winners[port];
-        // An address without ports says nothing of an ephemeral port unless it denies.
-        if (port == 0 && part.destination->ports.empty() &&
-            (operation == Operation::kConnect || effect != Effect::kDeny)) {
-          return;
-        }
-        if (winner && winner->rule->final && !part.rule->final) return;  // never reached
-        const bool floor_allows = winner && winner->rule->effect == Effect::kAllow;
-        agrees = agrees && effect == (floor_allows ? Effect::kAllow : Effect::kDeny);
-      });
-      if (agrees) continue;
-      NeedsAgent(part, part.destination->host == Destination::Host::kName
-                           ? "Landlock knows ports, not names"
-                           : "Landlock knows ports, not addresses");
-    }
+    if (agrees) return;
+    NeedsAgent(part, part.destination->host == Destination::Host::kName
+                         ? "Landlock knows ports, not names"
+                         : "Landlock knows ports, not addresses");
   }
 
   void Unix() {
