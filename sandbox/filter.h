@@ -1,10 +1,10 @@
-// The seccomp filter of a floor: errno rules, made with libseccomp, exported as BPF and loaded by
-// the launcher. It is stacked on the engine's profile, so it can only take away.
+// The seccomp filter of a floor: errno rules as BPF, loaded by the launcher. It is stacked on the
+// engine's profile, so it can only take away.
 //
 // Every test of an int argument looks at its low 32 bits (the kernel ignores the rest), socket
 // types are tested with & 0xf. The filter covers the native architecture and its 32-bit companion;
-// calls of any other (x32) answer ENOSYS; socketcall(2) and ipc(2) multiplexers answer ENOSYS when
-// the filter has socket rules.
+// calls of any other (x32) answer ENOSYS. The multiplexers socketcall(2) and ipc(2) of 32-bit
+// programs answer ENOSYS when a call that they reach has a rule. Pure; thread-safe.
 #ifndef LANDGATE_SANDBOX_FILTER_H_
 #define LANDGATE_SANDBOX_FILTER_H_
 
