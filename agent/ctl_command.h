@@ -1,0 +1,32 @@
+// The frame of landgatectl: what every command shares.
+#ifndef LANDGATE_AGENT_CTL_COMMAND_H_
+#define LANDGATE_AGENT_CTL_COMMAND_H_
+
+#include <CLI/App.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "node/config.h"
+
+namespace landgate::ctl {
+
+// Filled in while the command line is parsed. The chosen command is run afterwards, outside the
+// parser, so that none of its errors meets CLI11's exceptions.
+struct Invocation {
+  std::string config_file;   // --config; empty: LANDGATE_CONFIG or the default
+  std::function<int()> run;  // of the chosen command; returns the exit status
+
+  std::optional<std::string> given_config() const {
+    return config_file.empty() ? std::nullopt : std::optional<std::string>(config_file);
+  }
+  Result<node::Config> Config() const { return node::LoadConfig(given_config()); }
+};
+
+void AddPolicyCommands(CLI::App& app, Invocation& invocation);  // policy validate, explain, …
+void AddCheckCommand(CLI::App& app, Invocation& invocation);    // check
+
+}  // namespace landgate::ctl
+
+#endif  // LANDGATE_AGENT_CTL_COMMAND_H_
