@@ -1,0 +1,115 @@
+#include "hook/container_entry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include "base/syscalls.h"
+
+namespace landgate::hook {
+namespace {
+
+Result<UniqueFd> OpenNamespace(pid_t pid, const char* name) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/ns/" + name;
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return SystemError(path, errno);
+  return fd;
+}
+
+Result<struct statx> Statx(BorrowedFd dir, const char* path, int flags) {
+  struct statx st;
+  if (statx(dir.get(), path, flags, STATX_BASIC_STATS, &st) < 0) return SystemError("statx", errno);
+  return st;
+}
+
+sandbox::ObjectId Identity(const struct statx& st) {
+  return {st.stx_dev_major, st.stx_dev_minor, st.stx_ino};
+}
+
+Status JoinUserNamespace(const ContainerNamespaces& container) {
+  if (setns(container.user.get(), CLONE_NEWUSER) < 0) {
+    return SystemError("setns of the container's user namespace", errno);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ContainerNamespaces> OpenNamespaces(pid_t pid) {
+  if (pid <= 0) {
+    return Impossible(
+        "state: /pid: not given: the runtime runs in another pid namespace than its container's "
+        "hooks can see; run it in the host's pid namespace");
+  }
+  Result<UniqueFd> mount = OpenNamespace(pid, "mnt");
+  if (!mount) {
+    if (mount.error().error_number == ENOENT) {
+      return Impossible("state: /pid: there is no process " + std::to_string(pid) +
+                        ": it has ended, or the hook runs in another pid namespace");
+    }
+    return Forward(mount);
+  }
+  struct stat theirs;
+  struct stat own;
+  if (fstat(mount->get(), &theirs) < 0 || stat("/proc/self/ns/mnt", &own) < 0) {
+    return SystemError("mount namespace", errno);
+  }
+  if (theirs.st_dev == own.st_dev && theirs.st_ino == own.st_ino) {
+    return Refuse("state: /pid: process " + std::to_string(pid) +
+                  " has no mount namespace of its own; add one to linux.namespaces");
+  }
+  Result<UniqueFd> user = OpenNamespace(pid, "user");
+  if (!user) return Forward(user);
+  return ContainerNamespaces{std::move(*mount), std::move(*user)};
+}
+
+Result<UniqueFd> CloneFile(const ContainerNamespaces& container, const std::string& path) {
+  const BorrowedFd here(AT_FDCWD);
+  Result<UniqueFd> clone = CloneTree(here, path.c_str(), false);
+  if (clone || clone.error().error_number != EPERM) return clone;
+  if (Status ok = JoinUserNamespace(container); !ok) return Forward(ok);
+  if (unshare(CLONE_NEWNS) < 0) return SystemError("unshare of the mount namespace", errno);
+  return CloneTree(here, path.c_str(), false);
+}
+
+Status EnterMountNamespace(const ContainerNamespaces& container) {
+  if (setns(container.mount.get(), CLONE_NEWNS) == 0) return {};
+  if (errno == EPERM) {
+    if (Status ok = JoinUserNamespace(container); !ok) return ok;
+    if (setns(container.mount.get(), CLONE_NEWNS) == 0) return {};
+  }
+  return SystemError("setns of the container's mount namespace", errno);
+}
+
+Result<sandbox::ObjectId> IdentifyFile(BorrowedFd fd) {
+  Result<struct statx> st = Statx(fd, "", AT_EMPTY_PATH);
+  if (!st) return Forward(st);
+  return Identity(*st);
+}
+
+Result<sandbox::ObjectId> IdentifyFile(const std::string& path) {
+  Result<struct statx> st = Statx(BorrowedFd(AT_FDCWD), path.c_str(), 0);
+  if (!st) return Context(path, st);
+  return Identity(*st);
+}
+
+Result<UniqueFd> OpenMounted(BorrowedFd root, const char* path, const sandbox::ObjectId& expected,
+                             const std::string& name) {
+  Result<UniqueFd> fd = Openat2(root, path, O_PATH | O_NOFOLLOW, 0,
+                                RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+  if (!fd) return Context(name + " in the container", fd);
+  Result<struct statx> st = Statx(*fd, "", AT_EMPTY_PATH);
+  if (!st) return Context(name, st);
+  if (Identity(*st) != expected) return Refuse(name + ": is not what was mounted there");
+  if (!(st->stx_attributes_mask & STATX_ATTR_MOUNT_ROOT)) {
+    return Impossible(name + ": this kernel does not tell mount points (Linux 5.8 does)");
+  }
+  if (!(st->stx_attributes & STATX_ATTR_MOUNT_ROOT)) {
+    return Refuse(name + ": is not a mount of its own in the container");
+  }
+  return fd;
+}
+
+}  // namespace landgate::hook

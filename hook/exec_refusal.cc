@@ -1,0 +1,124 @@
+#include "hook/exec_refusal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "base/unique_fd.h"
+
+namespace landgate::hook {
+namespace {
+
+constexpr int kListenerFd = 3;
+constexpr int kMaxPassedFds = 253;  // SCM_MAX_FD
+
+// Reads to the end of the connection; every descriptor that arrives is closed.
+void Drain(BorrowedFd connection) {
+  static std::array<char, 65536> bytes;
+  while (true) {
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxPassedFds * sizeof(int))> control;
+    iovec io{bytes.data(), bytes.size()};
+    msghdr message{};
+    message.msg_iov = &io;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    const ssize_t count = recvmsg(connection.get(), &message, MSG_CMSG_CLOEXEC);
+    if (count < 0 && errno == EINTR) continue;
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); count >= 0 && header;
+         header = CMSG_NXTHDR(&message, header)) {
+      if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+      const size_t fds = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+      for (size_t i = 0; i < fds; ++i) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+        (void)close(fd);
+      }
+    }
+    if (count <= 0) return;
+  }
+}
+
+// The daemon's life; descriptors but the listener are gone.
+void Serve(const std::string& path, std::chrono::milliseconds patience) {
+  pollfd listener{kListenerFd, POLLIN, 0};
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  int ready = 0;
+  do {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    ready = poll(&listener, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+  } while (ready < 0 && errno == EINTR);
+  UniqueFd connection;
+  if (ready > 0) connection.Reset(accept4(kListenerFd, nullptr, nullptr, SOCK_CLOEXEC));
+  // Whoever comes later finds nobody. Failure: poststop removes the name, and nobody listens on it.
+  (void)unlink(path.c_str());
+  (void)close(kListenerFd);
+  if (connection.valid()) Drain(connection);
+}
+
+// Nothing of the caller stays open: engines wait for the end of a hook's stdout and stderr.
+bool BecomeDaemon(UniqueFd listener) {
+  if (setsid() < 0 || chdir("/") < 0) return false;
+  const pid_t again = fork();  // no session leader, so no controlling terminal ever
+  if (again != 0) _exit(again < 0 ? 1 : 0);
+  int moved = fcntl(listener.get(), F_DUPFD, 16);
+  if (moved < 0) return false;
+  (void)close_range(0, 2, 0);
+  for (int fd = 0; fd < 3; ++fd) {
+    if (open("/dev/null", O_RDWR) != fd) return false;
+  }
+  if (dup2(moved, kListenerFd) < 0) return false;
+  (void)close_range(kListenerFd + 1, ~0U, 0);
+  (void)listener.Release();  // closed by the line above
+  return true;
+}
+
+}  // namespace
+
+Status StartExecRefusal(const std::string& socket_path, std::chrono::milliseconds patience) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.size() >= sizeof address.sun_path) {
+    return Refuse(socket_path + ": too long for a socket; set a shorter runDir in config.json");
+  }
+  memcpy(address.sun_path, socket_path.data(), socket_path.size());
+
+  UniqueFd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!listener.valid()) return SystemError("socket", errno);
+  if (unlink(socket_path.c_str()) < 0 && errno != ENOENT) return SystemError(socket_path, errno);
+  const mode_t before = umask(0177);
+  const int bound =
+      bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int bind_errno = errno;
+  (void)umask(before);
+  if (bound < 0) return SystemError(socket_path, bind_errno);
+  if (listen(listener.get(), 1) < 0) return SystemError(socket_path, errno);
+
+  const pid_t child = fork();
+  if (child < 0) return SystemError("fork", errno);
+  if (child == 0) {
+    if (!BecomeDaemon(std::move(listener))) _exit(1);
+    Serve(socket_path, patience);
+    _exit(0);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return SystemError("waitpid", errno);
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    (void)unlink(socket_path.c_str());
+    return Refuse(socket_path + ": the process that refuses exec sessions could not be started");
+  }
+  return {};
+}
+
+}  // namespace landgate::hook

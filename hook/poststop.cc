@@ -1,0 +1,30 @@
+#include "hook/poststop.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+
+#include "hook/record.h"
+#include "oci-specs/state.h"
+
+namespace landgate::hook {
+
+Status Poststop(const node::Config& config, std::string_view state_json) {
+  Result<oci::State> state = oci::DecodeState(state_json, "state");
+  if (!state) return Forward(state);
+  // A record that can't be read is of no use to anybody and goes with the rest.
+  const Result<std::optional<Record>> record = ReadRecord(config.run_dir, state->id);
+  if (record && *record) {
+    const std::unique_ptr<char, void (*)(void*)> bundle(realpath(state->bundle.c_str(), nullptr),
+                                                        free);
+    if (bundle && (*record)->bundle != bundle.get()) return {};
+    if (!(*record)->exec_socket.empty()) {
+      (void)unlink((*record)->exec_socket.c_str());  // usually gone: its daemon removes it
+    }
+  }
+  return RemoveContainer(config.run_dir, state->id);
+}
+
+}  // namespace landgate::hook

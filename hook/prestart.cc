@@ -1,0 +1,245 @@
+#include "hook/prestart.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "base/files.h"
+#include "base/paths.h"
+#include "base/syscalls.h"
+#include "hook/container_entry.h"
+#include "hook/exec_refusal.h"
+#include "hook/record.h"
+#include "oci-specs/state.h"
+#include "sandbox/compile.h"
+#include "sandbox/masks.h"
+#include "sandbox/plan.h"
+
+namespace landgate::hook {
+namespace {
+
+// The files of the container's record, opened before the process leaves the host's mount namespace
+// and written from within the container's. Takes everything away again unless it was completed.
+class RecordFiles {
+ public:
+  RecordFiles(std::string run_dir, std::string id)
+      : run_dir_(std::move(run_dir)), id_(std::move(id)) {}
+  RecordFiles(const RecordFiles&) = delete;
+  RecordFiles& operator=(const RecordFiles&) = delete;
+  ~RecordFiles() {
+    if (completed_ || !directory_.valid()) return;
+    // By descriptor: paths are the container's by now. What stays is no record, and poststop or the
+    // next start takes it away.
+    for (const char* name : {"record.json", "floor.json", "plan"}) {
+      (void)unlinkat(directory_.get(), name, 0);
+    }
+    (void)unlinkat(parent_.get(), id_.c_str(), AT_REMOVEDIR);
+  }
+
+  Status Open() {
+    Result<std::string> containers = MakeRunDirectory(run_dir_, "containers");
+    if (!containers) return Forward(containers);
+    if (Status ok = RemoveContainer(run_dir_, id_); !ok) return ok;  // of a container of that name
+    const std::string path = ContainerDirectory(run_dir_, id_);
+    if (mkdir(path.c_str(), 0700) < 0) return SystemError(path, errno);
+    parent_.Reset(open(containers->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    directory_.Reset(open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!parent_.valid() || !directory_.valid()) return SystemError(path, errno);
+    Result<UniqueFd> plan = Create("plan", 0444);
+    if (!plan) return Context(path, plan);
+    plan_ = std::move(*plan);
+    return {};
+  }
+
+  std::string plan_path() const { return ContainerDirectory(run_dir_, id_) + "/plan"; }
+  BorrowedFd plan() const { return plan_; }
+
+  Status Write(const char* name, std::string_view bytes) {
+    Result<UniqueFd> fd = Create(name, 0600);
+    if (!fd) return Forward(fd);
+    if (Status ok = WriteAll(*fd, bytes); !ok) return Context(name, ok);
+    return {};
+  }
+  void Complete() { completed_ = true; }
+
+ private:
+  Result<UniqueFd> Create(const char* name, mode_t mode) {
+    UniqueFd fd(openat(directory_.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (!fd.valid()) return SystemError(name, errno);
+    // Whatever the runtime's umask is: every user of the container reads the plan.
+    if (fchmod(fd.get(), mode) < 0) return SystemError(name, errno);
+    return fd;
+  }
+
+  const std::string run_dir_;
+  const std::string id_;
+  UniqueFd parent_;
+  UniqueFd directory_;
+  UniqueFd plan_;
+  bool completed_ = false;
+};
+
+// Where launcher and plan stand in the container, as the runtime mounted them.
+struct MountedOurs {
+  UniqueFd launcher;
+  UniqueFd empty_plan;
+};
+
+Result<MountedOurs> FindOurs(BorrowedFd root, const sandbox::ObjectId& launcher,
+                             const sandbox::ObjectId& plan_source) {
+  MountedOurs ours;
+  Result<UniqueFd> fd = OpenMounted(root, "dev/lg", launcher, "/dev/lg");
+  if (!fd) return Forward(fd);
+  ours.launcher = std::move(*fd);
+  fd = OpenMounted(root, "dev/lg.plan", plan_source, "/dev/lg.plan");
+  if (!fd) return Forward(fd);
+  ours.empty_plan = std::move(*fd);
+  // crun sets the flags of its mounts only after the hooks; private, so that the plan, which is
+  // mounted on top, can't reach the host through a shared mount.
+  const uint64_t flags = abi::kMountAttrRdonly | abi::kMountAttrNosuid | abi::kMountAttrNodev;
+  for (const UniqueFd* mount : {&ours.launcher, &ours.empty_plan}) {
+    if (Status ok = MountSetattr(*mount, flags, 0, MS_PRIVATE, false); !ok) return Forward(ok);
+  }
+  return ours;
+}
+
+Result<UniqueFd> OpenRoot(const std::string& path) {
+  UniqueFd root(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return SystemError("the container's root " + path, errno);
+  return root;
+}
+
+std::string RootPath(const std::string& bundle, const std::string& root_path) {
+  return root_path.starts_with('/') ? root_path : bundle + "/" + root_path;
+}
+
+std::vector<std::string> NamesOf(const std::vector<policy::Policy>& policies) {
+  std::vector<std::string> names;
+  for (const policy::Policy& policy : policies) names.push_back(policy.name);
+  return names;
+}
+
+// config.json is as it must be, or the container does not start.
+Status Verify(const Prepared& prepared, const std::string& file) {
+  if (!prepared.view.patched) {
+    return Refuse(
+        file +
+        ": a policy is selected for this container but config.json is not prepared for it; "
+        "use podman's precreate hook, `landgate-hook inject --bundle DIR`, or "
+        "landgate-runtime");
+  }
+  if (prepared.patched.changed) {
+    return Refuse(
+        file +
+        ": is not what the container's policies require: they or the configuration changed "
+        "since it was patched, or something of the patch was taken out; create the "
+        "container again");
+  }
+  return {};
+}
+
+// In the container's mount namespace from here on.
+Status PlaceFloor(const Prepared& prepared, const ContainerNamespaces& container,
+                  const std::string& root_path, const sandbox::ObjectId& plan_source,
+                  BorrowedFd plan_clone, RecordFiles& files, Record& record) {
+  if (Status ok = EnterMountNamespace(container); !ok) return ok;
+  Result<UniqueFd> root = OpenRoot(root_path);
+  if (!root) return Forward(root);
+  Result<MountedOurs> ours = FindOurs(*root, record.launcher, plan_source);
+  if (!ours) return Forward(ours);
+
+  sandbox::CompileInput input;
+  input.policies = prepared.policies;
+  input.landlock_abi = LandlockAbi();
+  input.own_network_namespace = prepared.view.own_network_namespace;
+  input.own_pid_namespace = prepared.view.own_pid_namespace;
+  input.closed_again = prepared.patched.opened_syscalls;
+  input.closed_errno = prepared.patched.profile_errno;
+  Result<sandbox::Floor> floor = sandbox::Compile(input, *root);
+  if (!floor) return Forward(floor);
+
+  const std::string plan = sandbox::EncodePlan(floor->plan);
+  if (plan.size() > sandbox::kMaxPlanBytes) {
+    return Refuse("the plan of this container is larger than " +
+                  std::to_string(sandbox::kMaxPlanBytes) + " bytes; use fewer rules");
+  }
+  if (Status ok = WriteAll(files.plan(), plan); !ok) return Context("plan", ok);
+  if (Status ok = sandbox::PlaceMounts(floor->mounts, container.mount, *root); !ok) return ok;
+
+  // Last: a launcher that finds a plan knows that everything else stands.
+  if (Status ok = MoveMountOnto(plan_clone, ours->empty_plan); !ok) {
+    return Context("/dev/lg.plan", ok);
+  }
+  if (Status ok = files.Write("floor.json", sandbox::FloorJson(*floor)); !ok) return ok;
+  return files.Write("record.json", EncodeRecord(record));
+}
+
+}  // namespace
+
+Status Prestart(const node::Config& config, Request request, std::string_view state_json) {
+  Result<oci::State> state = oci::DecodeState(state_json, "state");
+  if (!state) return Forward(state);
+  const std::unique_ptr<char, void (*)(void*)> bundle(realpath(state->bundle.c_str(), nullptr),
+                                                      free);
+  if (!bundle) return SystemError("state: /bundle: " + state->bundle, errno);
+  request.bundle = bundle.get();
+  const std::string file = Join(request.bundle, "config.json");
+  Result<std::string> text = ReadFile(file);
+  if (!text) return Forward(text);
+  if (request.front_end == FrontEnd::kPrecreate) request.bundle.clear();
+
+  Result<Prepared> prepared = Prepare(config, request, *text, file);
+  if (!prepared) return Forward(prepared);
+  if (prepared->policies.empty()) return {};
+  if (Status ok = Verify(*prepared, file); !ok) return ok;
+
+  Result<ContainerNamespaces> container = OpenNamespaces(state->pid);
+  if (!container) return Forward(container);
+  Record record;
+  record.id = state->id;
+  record.bundle = bundle.get();
+  record.pid = state->pid;
+  record.policies = NamesOf(prepared->policies);
+  record.exec_sessions = prepared->floor.exec_sessions;
+  record.exec_socket = prepared->exec_socket;
+  record.keep = prepared->floor.keep;
+  Result<sandbox::ObjectId> launcher = IdentifyFile(config.init_path);
+  if (!launcher) return Forward(launcher);
+  record.launcher = *launcher;
+  Result<sandbox::ObjectId> plan_source = IdentifyFile(config.plan_source);
+  if (!plan_source) return Forward(plan_source);
+
+  RecordFiles files(config.run_dir, state->id);
+  if (Status ok = files.Open(); !ok) return ok;
+  Result<sandbox::ObjectId> plan = IdentifyFile(files.plan());
+  if (!plan) return Forward(plan);
+  record.plan = *plan;
+  if (!prepared->exec_socket.empty() && request.front_end == FrontEnd::kInject) {
+    // Here and not at the end, because the process is still in the host's mount namespace.
+    if (Result<std::string> dir = MakeRunDirectory(config.run_dir, "exec"); !dir) {
+      return Forward(dir);
+    }
+    if (Status ok = StartExecRefusal(prepared->exec_socket, kExecRefusalPatience); !ok) return ok;
+  }
+  Result<UniqueFd> clone = CloneFile(*container, files.plan_path());
+  if (!clone) return Context("plan", clone);
+  const uint64_t flags =
+      abi::kMountAttrRdonly | abi::kMountAttrNosuid | abi::kMountAttrNodev | abi::kMountAttrNoexec;
+  if (Status ok = MountSetattr(*clone, flags, 0, MS_PRIVATE, false); !ok) return ok;
+
+  Status placed =
+      PlaceFloor(*prepared, *container, RootPath(record.bundle, prepared->view.root_path),
+                 *plan_source, *clone, files, record);
+  if (!placed) return placed;
+  files.Complete();
+  return {};
+}
+
+}  // namespace landgate::hook

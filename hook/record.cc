@@ -1,0 +1,185 @@
+#include "hook/record.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <limits>
+
+#include "base/files.h"
+#include "base/paths.h"
+#include "policy/json_reader.h"
+
+namespace landgate::hook {
+namespace {
+
+using policy::ExecSessions;
+using policy::Json;
+using policy::JsonCursor;
+
+struct ExecName {
+  ExecSessions value;
+  std::string_view name;
+};
+constexpr std::array<ExecName, 3> kExecNames = {{{ExecSessions::kUnconfined, "unconfined"},
+                                                 {ExecSessions::kConfined, "confined"},
+                                                 {ExecSessions::kRefused, "refused"}}};
+
+Json EncodeObject(const sandbox::ObjectId& object) {
+  return {{"major", object.dev_major}, {"minor", object.dev_minor}, {"inode", object.inode}};
+}
+
+Result<sandbox::ObjectId> DecodeObject(const JsonCursor& at) {
+  if (Status ok = at.Only({"major", "minor", "inode"}); !ok) return Forward(ok);
+  for (const std::string_view key : {"major", "minor", "inode"}) {
+    if (!at.Has(key)) return at.Fail("`" + std::string(key) + "` is missing");
+  }
+  Result<int64_t> major = at.At("major").Integer(0, std::numeric_limits<uint32_t>::max());
+  if (!major) return Forward(major);
+  Result<int64_t> minor = at.At("minor").Integer(0, std::numeric_limits<uint32_t>::max());
+  if (!minor) return Forward(minor);
+  Result<uint64_t> inode = at.At("inode").Unsigned();
+  if (!inode) return Forward(inode);
+  return sandbox::ObjectId{static_cast<uint32_t>(*major), static_cast<uint32_t>(*minor), *inode};
+}
+
+Result<ExecSessions> DecodeExecSessions(const JsonCursor& at) {
+  Result<std::string> text = at.String();
+  if (!text) return Forward(text);
+  for (const ExecName& entry : kExecNames) {
+    if (entry.name == *text) return entry.value;
+  }
+  return at.Fail("\"" + *text + "\" is none of unconfined, confined, refused");
+}
+
+Result<std::vector<std::string>> DecodeStrings(const JsonCursor& at) {
+  Result<std::vector<JsonCursor>> items = at.Items(1000);
+  if (!items) return Forward(items);
+  std::vector<std::string> strings;
+  for (const JsonCursor& item : *items) {
+    Result<std::string> text = item.String();
+    if (!text) return Forward(text);
+    strings.push_back(std::move(*text));
+  }
+  return strings;
+}
+
+}  // namespace
+
+std::string EncodeRecord(const Record& record) {
+  Json json;
+  json["id"] = record.id;
+  json["bundle"] = record.bundle;
+  json["pid"] = record.pid;
+  json["policies"] = record.policies;
+  for (const ExecName& entry : kExecNames) {
+    if (entry.value == record.exec_sessions) json["execSessions"] = entry.name;
+  }
+  if (!record.exec_socket.empty()) json["execSocket"] = record.exec_socket;
+  if (record.keep) json["keep"] = CapabilityNames(*record.keep);
+  json["launcher"] = EncodeObject(record.launcher);
+  json["plan"] = EncodeObject(record.plan);
+  // Bundle paths are bytes; what is no UTF-8 is written as U+FFFD, and only people read it.
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<Record> DecodeRecord(std::string_view text, std::string_view file) {
+  Result<Json> json = policy::ParseJson(text, file, policy::Comments::kRefused);
+  if (!json) return Forward(json);
+  const JsonCursor root(*json, std::string(file));
+  if (Status ok = root.Only({"id", "bundle", "pid", "policies", "execSessions", "execSocket",
+                             "keep", "launcher", "plan"});
+      !ok) {
+    return Forward(ok);
+  }
+  for (const std::string_view key :
+       {"id", "bundle", "pid", "policies", "execSessions", "launcher", "plan"}) {
+    if (!root.Has(key)) return root.Fail("`" + std::string(key) + "` is missing");
+  }
+  Record record;
+  Result<std::string> id = root.At("id").String();
+  if (!id) return Forward(id);
+  record.id = std::move(*id);
+  Result<std::string> bundle = root.At("bundle").String();
+  if (!bundle) return Forward(bundle);
+  record.bundle = std::move(*bundle);
+  Result<int64_t> pid = root.At("pid").Integer(1, std::numeric_limits<pid_t>::max());
+  if (!pid) return Forward(pid);
+  record.pid = static_cast<pid_t>(*pid);
+  Result<std::vector<std::string>> policies = DecodeStrings(root.At("policies"));
+  if (!policies) return Forward(policies);
+  record.policies = std::move(*policies);
+  Result<ExecSessions> exec = DecodeExecSessions(root.At("execSessions"));
+  if (!exec) return Forward(exec);
+  record.exec_sessions = *exec;
+  if (root.Has("execSocket")) {
+    Result<std::string> socket = root.At("execSocket").String();
+    if (!socket) return Forward(socket);
+    record.exec_socket = std::move(*socket);
+  }
+  if (root.Has("keep")) {
+    Result<std::vector<std::string>> names = DecodeStrings(root.At("keep"));
+    if (!names) return Forward(names);
+    record.keep = 0;
+    for (const std::string& name : *names) {
+      const std::optional<int> number = CapabilityNumber(name);
+      if (!number) return root.At("keep").Fail("\"" + name + "\" is no capability");
+      *record.keep |= CapabilitySet{1} << *number;
+    }
+  }
+  Result<sandbox::ObjectId> launcher = DecodeObject(root.At("launcher"));
+  if (!launcher) return Forward(launcher);
+  record.launcher = *launcher;
+  Result<sandbox::ObjectId> plan = DecodeObject(root.At("plan"));
+  if (!plan) return Forward(plan);
+  record.plan = *plan;
+  return record;
+}
+
+Result<std::string> MakeRunDirectory(const std::string& run_dir, std::string_view name) {
+  if (Status ok = MakeDirectories(run_dir, 0755); !ok) return Forward(ok);
+  const std::string path = Join(run_dir, name);
+  if (Status ok = MakeDirectories(path, 0700); !ok) return Forward(ok);
+  for (const std::string& directory : {run_dir, path}) {
+    struct stat st;
+    if (lstat(directory.c_str(), &st) < 0) return SystemError(directory, errno);
+    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH))) {
+      return Refuse(directory + ": must be a directory of uid " + std::to_string(geteuid()) +
+                    " that nobody else can write; remove it, or set runDir in config.json");
+    }
+  }
+  return path;
+}
+
+std::string ContainerDirectory(const std::string& run_dir, const std::string& id) {
+  return Join(run_dir, "containers/" + id);
+}
+
+Result<std::optional<Record>> ReadRecord(const std::string& run_dir, const std::string& id) {
+  const std::string file = ContainerDirectory(run_dir, id) + "/record.json";
+  Result<std::string> text = ReadTrustedFile(file, geteuid(), size_t{1} << 20);
+  if (!text) {
+    if (text.error().error_number == ENOENT) return std::optional<Record>();
+    return Context("container record", text);
+  }
+  Result<Record> record = DecodeRecord(*text, file);
+  if (!record) return Forward(record);
+  if (record->id != id) return Refuse(file + ": /id: is the record of another container");
+  return std::optional<Record>(std::move(*record));
+}
+
+Status RemoveContainer(const std::string& run_dir, const std::string& id) {
+  const std::string directory = ContainerDirectory(run_dir, id);
+  // The record first: a directory that is half gone is one without a record.
+  for (const char* name : {"record.json", "floor.json", "plan"}) {
+    const std::string path = Join(directory, name);
+    if (unlink(path.c_str()) < 0 && errno != ENOENT && errno != ENOTDIR) {
+      return SystemError(path, errno);
+    }
+  }
+  if (rmdir(directory.c_str()) < 0 && errno != ENOENT) return SystemError(directory, errno);
+  return {};
+}
+
+}  // namespace landgate::hook

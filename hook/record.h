@@ -1,0 +1,54 @@
+// RUNDIR/containers/ID: what prestart leaves for the other programs about a container that it gave
+// a floor. poststop takes it away.
+//
+//   plan         what /dev/lg.plan shows in the container (0444)
+//   floor.json   the compiled floor (sandbox::FloorJson)
+//   record.json  this file's Record, written last: without it the container has none
+//
+// The directory is 0700 and belongs to who runs the hooks. Not thread-safe among writers of one ID;
+// runtimes run the hooks of a container one after the other.
+#ifndef LANDGATE_HOOK_RECORD_H_
+#define LANDGATE_HOOK_RECORD_H_
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/capability_names.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "policy/document.h"
+#include "sandbox/plan.h"
+
+namespace landgate::hook {
+
+struct Record {
+  std::string id;
+  std::string bundle;
+  pid_t pid = 0;  // the container's first process, as the hooks see it
+  std::vector<std::string> policies;
+  policy::ExecSessions exec_sessions = policy::ExecSessions::kConfined;
+  std::string exec_socket;  // of the listener that refuses exec sessions; empty: none
+  std::optional<CapabilitySet> keep;
+  sandbox::ObjectId launcher;  // behind /dev/lg
+  sandbox::ObjectId plan;      // behind /dev/lg.plan
+};
+
+std::string EncodeRecord(const Record& record);
+Result<Record> DecodeRecord(std::string_view json, std::string_view file);
+
+// Makes RUNDIR and RUNDIR/NAME (0700) and refuses a directory that somebody else owns or can write.
+Result<std::string> MakeRunDirectory(const std::string& run_dir, std::string_view name);
+
+std::string ContainerDirectory(const std::string& run_dir, const std::string& id);
+// Absent: the container has no record. An unreadable record is an error, never "none".
+Result<std::optional<Record>> ReadRecord(const std::string& run_dir, const std::string& id);
+// Removes the directory and what prestart puts there. What is gone already is no error.
+Status RemoveContainer(const std::string& run_dir, const std::string& id);
+
+}  // namespace landgate::hook
+
+#endif  // LANDGATE_HOOK_RECORD_H_
