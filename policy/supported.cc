@@ -257,7 +257,7 @@ class Examination {
         Refuse(target.rule->origin,
                "execution in " + target.path +
                    " can't work: execve needs reading from the kernel's own rules, and reading "
-                   "there is asked for; allow read there, or don't allow execute");
+                   "there is asked for; allow read there, or deny execute there");
       } else if (read.verdict == Verdict::kDeny) {
         Warn(target.rule->origin, "execute without read: nothing in " + target.path +
                                       " can be executed, because execve needs both; allow "
@@ -274,7 +274,8 @@ class Examination {
     }
     const NetworkFloor floor = CompileNetworkFloor(policy_);
     for (const NetworkFloor::NeedsAgent& entry : floor.needs_agent) {
-      Refuse(entry.origin, std::string(kNotInThisBuild) + "needs an agent: " + entry.why);
+      if (IsOfAskRule(entry.origin)) continue;
+      Refuse(entry.origin, std::string(kNotInThisBuild) + entry.why + "; it takes an agent");
     }
     if (!floor.needs_agent.empty()) return;
     if (!floor.allow_listen) {
@@ -291,6 +292,15 @@ class Examination {
                ": names resolve through /etc/hosts or DNS over TCP only, and musl's getaddrinfo "
                "fails");
     }
+  }
+
+  // Said already, and better.
+  bool IsOfAskRule(const Origin& origin) const {
+    return std::any_of(policy_.network->begin(), policy_.network->end(),
+                       [&](const NetworkRule& rule) {
+                         return rule.effect == Effect::kAsk && origin.file == rule.origin.file &&
+                                origin.pointer.starts_with(rule.origin.pointer + "/");
+                       });
   }
 
   void DeniedSyscalls() {
