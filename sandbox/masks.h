@@ -27,13 +27,16 @@ enum class MountStepKind {
 
 struct MountStep {
   MountStepKind kind = MountStepKind::kPin;
-  std::string path;       // resolved in the container
-  ObjectId object;        // must be this when placed, else the container is refused
+  std::string path;  // resolved in the container
+  ObjectId object;   // must be this when placed, else the container is refused
   bool directory = false;
   bool read_only = false;  // kRestrict, kBindBack
   bool noexec = false;
-  bool writable_again = false;  // kBindBack: clear ro / noexec that the enclosing step set
-  std::string because;    // JSON pointer of the rule, for messages and `compile`
+  bool nodev = false;
+  // kBindBack: has fewer flags than what encloses it. Nothing is cleared for that (flags of a mount
+  // may be locked in a user namespace): the clone was taken before the flags were set.
+  bool writable_again = false;
+  std::string because;  // JSON pointer of the rule, for messages and `compile`
 };
 
 // Steps in the order in which they are placed: outer before inner.
@@ -41,9 +44,9 @@ using MountSteps = std::vector<MountStep>;
 
 // Places all steps beneath `root` in the mount namespace behind `container` (an open
 // /proc/PID/ns/mnt). The calling process must be single threaded and is left in that namespace;
-// sources (an empty directory, an empty file, /dev/null) are made in a private namespace of its own,
-// between which and the container's it changes to and fro. `root` is opened in the container's.
-// Refuses: a differing object, a mount that is shared (the step would reach the host).
+// sources (an empty directory, an empty file, /dev/null) are made in a private namespace of its
+// own, between which and the container's it changes to and fro. `root` is opened in the
+// container's. Refuses: a differing object, a mount that is shared (the step would reach the host).
 // On failure some steps may stand; the caller must not let the container start.
 Status PlaceMounts(const MountSteps& steps, BorrowedFd container, BorrowedFd root);
 
