@@ -85,4 +85,5 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace landgate::init
 
-int main(int argc, char** argv) { return landgate::init::Main(argc, argv); }
+// No exit handlers: they would run under the filter.
+int main(int argc, char** argv) { _exit(landgate::init::Main(argc, argv)); }
