@@ -135,7 +135,10 @@ Judgement Judge(const JsonNode& seccomp, std::string_view name) {
   if (Allows(fallback)) {
     return denied_somehow ? Judgement::kDeniedByArguments : Judgement::kAllowed;
   }
-  return allowed_somehow ? Judgement::kAllowedByArguments : Judgement::kDenied;
+  if (!allowed_somehow) return Judgement::kDenied;
+  // Conditions for and against may overlap; which one the kernel meets first is libseccomp's
+  // choice.
+  return denied_somehow ? Judgement::kDeniedByArguments : Judgement::kAllowedByArguments;
 }
 
 // Takes names out of the engine's entries, and entries out that name nothing any more.
