@@ -57,6 +57,15 @@ std::string ClaimsOf(const std::string& program) {
   return notify ? "features names SCMP_ACT_NOTIFY" : "features lacks SCMP_ACT_NOTIFY";
 }
 
+// What a runtime said, without the logging library's frame: time="…" level=error msg="THIS".
+std::string Said(const Finished& run) {
+  std::string line = run.LastLine();
+  const std::string key = "msg=\"";
+  const size_t start = line.find(key);
+  if (start == std::string::npos || line.back() != '"') return line;
+  return line.substr(start + key.size(), line.size() - start - key.size() - 1);
+}
+
 // What to do about the usual reasons for which a runtime can't start anything.
 std::string StartRemedy(const std::string& said) {
   if (said.find("hybrid") != std::string::npos || said.find("cgroup") != std::string::npos)
@@ -107,7 +116,7 @@ class Trials {
 
   Item Start(TrialBundle& bundle) const {
     Result<Finished> run = bundle.Run(program_, {}, nullptr);
-    const std::string said = run ? run->LastLine() : run.error().message;
+    const std::string said = run ? Said(*run) : run.error().message;
     if (!run || !run->ok()) return Of("start", "starts a container", bad_, said, StartRemedy(said));
     return Of("start", "starts a container", State::kOk, "tried");
   }
@@ -116,12 +125,11 @@ class Trials {
     const std::string claims = ClaimsOf(program_);
     Result<TrialBundle::Listened> run = bundle.RunWithListener(program_, nullptr);
     const std::string remedy =
-        "needs runc 1.1 or crun 0.20, built with libseccomp 2.5; without it policies for hooks "
-        "need "
-        "\"execSessions\": \"unconfined\"";
+        "needs runc 1.1 or newer, or crun, built with libseccomp 2.5; without it hooks need "
+        "\"execSessions\": \"unconfined\" in the policy";
     if (!run) return Of("listener", "sends a seccomp listener", bad_, run.error().message, remedy);
     if (!run->finished.ok())
-      return Of("listener", "sends a seccomp listener", bad_, run->finished.LastLine(), remedy);
+      return Of("listener", "sends a seccomp listener", bad_, Said(run->finished), remedy);
     if (!run->received)
       return Of("listener", "sends a seccomp listener", bad_,
                 "linux.seccomp.listenerPath was ignored", remedy);
@@ -134,9 +142,8 @@ class Trials {
     Result<TrialBundle::Listened> run =
         bundle.RunWithListener(program_, Json::array({"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"}));
     const bool taken = run && run->finished.ok() && run->received;
-    return Of(
-        "flags", "takes SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", State::kInfo,
-        taken ? "yes, tried" : "no: " + (run ? run->finished.LastLine() : run.error().message));
+    return Of("flags", "takes SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", State::kInfo,
+              taken ? "yes, tried" : "no: " + (run ? Said(run->finished) : run.error().message));
   }
 
   // The whole way: a patched bundle, the prestart hook, the plan, the launcher. Once with a policy
@@ -157,13 +164,12 @@ class Trials {
     };
     Result<Finished> allowed = run("allowing");
     if (!allowed || !allowed->ok())
-      return Of("floor", title, bad_, allowed ? allowed->LastLine() : allowed.error().message,
-                remedy);
+      return Of("floor", title, bad_, allowed ? Said(*allowed) : allowed.error().message, remedy);
     Result<Finished> denied = run("denying");
     if (!denied) return Of("floor", title, bad_, denied.error().message, remedy);
     if (denied->status != kNotExecutable)
       return Of("floor", title, bad_,
-                "a program that the policy does not let run gave: " + denied->LastLine(),
+                "a program that the policy does not let run gave: " + Said(*denied),
                 "do not rely on policies here; report this");
     return Of("floor", title, State::kOk, "tried: what it allows runs, what it denies does not");
   }

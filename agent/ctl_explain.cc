@@ -1,19 +1,14 @@
 #include "agent/ctl_explain.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <utility>
 
 #include "base/capability_names.h"
 #include "base/paths.h"
-#include "base/syscalls.h"
 #include "base/unique_fd.h"
 #include "policy/decide_network.h"
 #include "policy/decide_path.h"
@@ -21,6 +16,7 @@
 #include "policy/destination.h"
 #include "policy/glob.h"
 #include "policy/syscall_table.h"
+#include "sandbox/resolve.h"
 
 namespace landgate::ctl {
 namespace {
@@ -34,74 +30,33 @@ using policy::Verdict;
 
 // --- paths beneath a root ---------------------------------------------------------------------
 
-Result<std::string> LinkText(const UniqueFd& fd) {
-  std::array<char, 4096> text{};
-  const std::string link = "/proc/self/fd/" + std::to_string(fd.get());
-  const ssize_t length = readlink(link.c_str(), text.data(), text.size());
-  if (length < 0) return SystemError(link, errno);
-  return std::string(text.data(), static_cast<size_t>(length));
+// Where `path` leads in the container, or, where it doesn't exist, where its nearest existing
+// ancestor leads, with the rest as written.
+Result<std::string> ResolveName(const sandbox::ContainerRoot& root, const std::string& path) {
+  std::string existing = path;
+  std::string rest;
+  while (true) {
+    Result<std::optional<sandbox::Object>> object = root.Resolve(existing);
+    if (!object) return Forward(object);
+    if (*object) return rest.empty() ? (*object)->path : Clean((*object)->path + rest);
+    if (existing == "/") return path;
+    rest = "/" + std::string(Basename(existing)) + rest;
+    existing = Parent(existing);
+  }
 }
-
-// A container's root directory as this process sees it.
-class Root {
- public:
-  static Result<Root> Open(const std::string& directory) {
-    UniqueFd fd(open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!fd.valid()) return SystemError("root " + directory, errno);
-    Result<std::string> text = LinkText(fd);
-    if (!text) return Forward(text);
-    return Root(std::move(fd), *text == "/" ? "" : std::move(*text));
-  }
-
-  // Where `path` leads in the container; ENOENT as itself.
-  Result<std::string> Resolve(const std::string& path) const {
-    Result<UniqueFd> fd =
-        Openat2(fd_, path.c_str(), O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-    if (!fd) return Forward(fd);
-    Result<std::string> text = LinkText(*fd);
-    if (!text) return Forward(text);
-    if (!IsAtOrBeneath(*text, prefix_.empty() ? "/" : prefix_))
-      return Refuse(path + ": leads out of the root");
-    std::string resolved = text->substr(prefix_.size());
-    return resolved.empty() ? "/" : resolved;
-  }
-
-  // The same for a name that need not exist: its nearest existing ancestor is resolved, the rest
-  // stands as written.
-  Result<std::string> ResolveName(const std::string& path) const {
-    std::string existing = path;
-    std::string rest;
-    while (true) {
-      Result<std::string> resolved = Resolve(existing);
-      if (resolved) return rest.empty() ? *resolved : Clean(*resolved + rest);
-      const int error = resolved.error().error_number;
-      if ((error != ENOENT && error != ENOTDIR) || existing == "/") return Forward(resolved);
-      rest = "/" + std::string(Basename(existing)) + rest;
-      existing = Parent(existing);
-    }
-  }
-
- private:
-  Root(UniqueFd fd, std::string prefix) : fd_(std::move(fd)), prefix_(std::move(prefix)) {}
-
-  UniqueFd fd_;
-  std::string prefix_;  // of paths in /proc/self/fd; empty for /
-};
 
 // Rule targets as the container has them. A glob keeps its pattern behind the resolved literal
 // prefix. Missing targets are left out, as at a container's start (where they must be optional).
-Result<policy::PathRules> RulesIn(const Root& root, const Policy& policy) {
+Result<policy::PathRules> RulesIn(const sandbox::ContainerRoot& root, const Policy& policy) {
   std::vector<policy::ResolvedTarget> targets;
   for (const policy::PathRule& rule : *policy.paths) {
     for (const policy::PathTarget& target : rule.targets) {
       const bool glob = target.kind == PathKind::kGlob;
       const std::string literal = glob ? policy::LiteralPrefix(target.path) : target.path;
-      Result<std::string> resolved = root.Resolve(literal);
-      if (!resolved) {
-        if (resolved.error().error_number == ENOENT) continue;
-        return Context(rule.origin.file + ": " + rule.origin.pointer, resolved);
-      }
-      std::string path = *resolved;
+      Result<std::optional<sandbox::Object>> object = root.Resolve(literal);
+      if (!object) return Context(rule.origin.file + ": " + rule.origin.pointer, object);
+      if (!*object) continue;
+      std::string path = (*object)->path;
       if (glob)
         path = (path == "/" ? "" : path) + target.path.substr(literal == "/" ? 0 : literal.size());
       targets.push_back({target.kind, std::move(path), &rule});
@@ -196,14 +151,15 @@ Result<Explained> ExplainPath(const Policy& policy, const Question& question) {
   std::string path = asked_path;
   std::optional<policy::PathRules> rules;
   if (question.root) {
-    Result<Root> root = Root::Open(*question.root);
-    if (!root) return Forward(root);
-    Result<std::string> resolved = root->ResolveName(asked_path);
+    const UniqueFd fd(open(question.root->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!fd.valid()) return SystemError("root " + *question.root, errno);
+    const sandbox::ContainerRoot root(fd);
+    Result<std::string> resolved = ResolveName(root, asked_path);
     if (!resolved) return Context("--path", resolved);
     if (*resolved != asked_path) explained.resolved = *resolved;
     path = *resolved;
     if (policy.paths) {
-      Result<policy::PathRules> in_root = RulesIn(*root, policy);
+      Result<policy::PathRules> in_root = RulesIn(root, policy);
       if (!in_root) return Forward(in_root);
       rules = std::move(*in_root);
     }
@@ -278,7 +234,10 @@ Result<Explained> ExplainNetwork(const Policy& policy, policy::Operation operati
     port = name->second;
     explained.decision = policy::DecideNetworkByName(policy, transport, name->first, port);
   } else {
-    Result<policy::Endpoint> endpoint = policy::ParseEndpoint(text);
+    // Bound to every address: what a policy writes as *, a program passes as 0.0.0.0.
+    const bool any = !connect && text.starts_with("*:");
+    Result<policy::Endpoint> endpoint =
+        policy::ParseEndpoint(any ? "0.0.0.0" + text.substr(1) : text);
     if (!endpoint) {
       return BadUsage(
           option + text + ": " + endpoint.error().message +

@@ -50,7 +50,6 @@ int Main(int argc, char** argv) {
   CLI::App app("Landgate's tool: checks this machine, and writes, tests and explains policies.",
                "landgatectl");
   app.set_version_flag("--version", "landgatectl " LANDGATE_VERSION);
-  app.require_subcommand(1);
   app.fallthrough();
   app.footer(kExamples);
   Invocation invocation;
@@ -66,6 +65,8 @@ int Main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return FinishOutput(app.exit(error) == 0 ? 0 : 2);
     return Usage(app, error.what());
   }
+  // Not require_subcommand: it would answer a misspelt command with "a command is required".
+  if (!invocation.run) return Usage(app, "a command is required");
   return FinishOutput(invocation.run());
 }
 

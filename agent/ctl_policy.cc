@@ -78,13 +78,23 @@ Json ValidatedJson(const Validated& validated, bool usable) {
   return {{"file", validated.file}, {"usable", usable}, {"findings", std::move(findings)}};
 }
 
+// A bare name is a policy of the node, unless such a file lies here.
+std::string FileOf(const node::Config& config, const std::string& text) {
+  if (text == "-" || !node::IsPolicyName(text) || access(text.c_str(), F_OK) == 0) return text;
+  for (const std::string& directory : config.policy_dirs) {
+    std::string candidate = directory + "/" + text + ".json";
+    if (access(candidate.c_str(), F_OK) == 0) return candidate;
+  }
+  return text;
+}
+
 int Validate(const Invocation& invocation, const ValidateOptions& options) {
   Result<node::Config> config = invocation.Config();
   if (!config) return PrintError(config.error());
   bool all_usable = true;
   Json documents = Json::array();
   for (const std::string& file : options.files) {
-    const Validated validated = ValidateFile(*config, file);
+    const Validated validated = ValidateFile(*config, FileOf(*config, file));
     const bool usable = validated.refusals() == 0 && !(options.strict && validated.warnings() > 0);
     all_usable = all_usable && usable;
     if (options.json) {
@@ -312,7 +322,10 @@ void AddValidate(CLI::App& policy, Invocation& invocation) {
   auto options = std::make_shared<ValidateOptions>();
   CLI::App* command = policy.add_subcommand(
       "validate", "Show every mistake in policy files, and what to know before relying on them");
-  command->add_option("FILE", options->files, "Policy files; - is standard input")->required();
+  command
+      ->add_option("FILE", options->files,
+                   "Policy files, or names from policyDirs; - is standard input")
+      ->required();
   command->add_flag("--json", options->json, "Print JSON");
   command->add_flag("--strict", options->strict, "Warnings count as refusals");
   command->footer(
@@ -334,7 +347,7 @@ void AddExplain(CLI::App& policy, Invocation& invocation) {
   what->add_option(
       "--connect", question.connect,
       "A destination: 10.1.2.3:443, udp://[::1]:53, example.org:443, unix:/run/x.sock");
-  what->add_option("--bind", question.bind, "A local address: 127.0.0.1:8080, 0.0.0.0:80");
+  what->add_option("--bind", question.bind, "A local address: 127.0.0.1:8080, *:80");
   what->add_option("--syscall", question.syscall, "A system call by name");
   what->add_option("--capability", question.capability, "A capability: CAP_NET_RAW or net_raw");
   what->require_option(1);
@@ -423,7 +436,6 @@ void AddListAndShow(CLI::App& policy, Invocation& invocation) {
 void AddPolicyCommands(CLI::App& app, Invocation& invocation) {
   CLI::App* policy =
       app.add_subcommand("policy", "Validate, explain, compile, list, show policies");
-  policy->require_subcommand(1);
   policy->fallthrough();
   AddValidate(*policy, invocation);
   AddExplain(*policy, invocation);

@@ -1,5 +1,6 @@
 #include "agent/ctl_policy_json.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,20 +75,22 @@ const char* KindName(policy::PathKind kind) {
   return "beneath";
 }
 
-// Names where there are names, numbers for bits that have none. Whether `unix` was written out
-// makes a difference to what a policy handles, so "all" is written only where it was not.
+// Groups and names where there are some, numbers for bits that have none. Whether `unix` was
+// written out makes a difference to what a policy handles: where it came by way of "all" it is
+// written as a number, unless "all" itself can be.
 Json RightsJson(policy::Rights rights, bool names_unix) {
   if (rights == policy::kAll && !names_unix) return Json::array({"all"});
+  const policy::Rights named = rights & (names_unix ? policy::kAll : policy::kAll & ~policy::kUnix);
   Json names = Json::array();
+  const std::string text = named != 0 ? policy::DescribeRights(named) : "";
+  for (size_t start = 0; start < text.size();) {
+    const size_t end = std::min(text.find(", ", start), text.size());
+    names.push_back(text.substr(start, end - start));
+    start = end + 2;
+  }
   for (int bit = 0; bit < 64; ++bit) {
     const policy::Rights single = policy::Rights{1} << bit;
-    if ((rights & single) == 0) continue;
-    const bool implied_unix = single == policy::kUnix && !names_unix;
-    if (policy::AbiOfRight(single) == 0 || implied_unix) {
-      names.push_back(single);
-    } else {
-      for (const std::string& name : policy::RightNames(single)) names.push_back(name);
-    }
+    if ((rights & ~named & single) != 0) names.push_back(single);
   }
   return names;
 }
