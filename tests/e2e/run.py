@@ -118,13 +118,12 @@ def flatten(suite):
             yield item
 
 
-def load(regex, the_stage):
+def load(regex):
     loader = unittest.TestLoader()
     chosen = unittest.TestSuite()
     for path in sorted(HERE.glob("test_*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(spec)
-        module.STAGE = the_stage
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
         for test in flatten(loader.loadTestsFromModule(module)):
@@ -144,7 +143,7 @@ def main():
     logs = pathlib.Path(given.logs).resolve() if given.logs else build / "e2e-logs"
     logs.mkdir(parents=True, exist_ok=True)
     if given.list:
-        print("\n".join(name_of(test) for test in load(given.regex, None)))
+        print("\n".join(name_of(test) for test in load(given.regex)))
         return 0
     if os.geteuid() != 0:
         sys.exit("e2e: needs root: containers, mounts and several engines are started")
@@ -152,12 +151,12 @@ def main():
         sys.exit(f"e2e: {build}/tests/probe is missing: build the preset \"test\" first")
     os.umask(0o022)
     private_mounts()
-    the_stage = stage.Stage(build, logs)
+    stage.current = stage.Stage(build)
     result = Lines(logs)
     try:
-        load(given.regex, the_stage).run(result)
+        load(given.regex).run(result)
     finally:
-        the_stage.remove()
+        stage.current.remove()
     print(f"e2e: {result.counts['PASS']} passed, {result.counts['FAIL']} failed, "
           f"{result.counts['SKIP']} skipped", flush=True)
     return 1 if result.counts["FAIL"] or not result.wasSuccessful() else 0

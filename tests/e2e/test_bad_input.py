@@ -7,8 +7,6 @@ from harness import log
 from harness.case import Case
 from harness.policies import DATA, policy
 
-STAGE = None  # set by run.py
-
 # (what, document as text, words of the message)
 BAD_POLICIES = [
     ("not JSON", '{"landgate": 1,', ()),

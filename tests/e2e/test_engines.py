@@ -2,11 +2,9 @@
 refused, and a container without a policy is none of our business."""
 import json
 
-from harness import engines
+from harness import engines, stage
 from harness.answers import Answers, check, ops
 from harness.case import Case
-
-STAGE = None  # set by run.py
 
 MATRIX = {
     "landgate": 1,
@@ -88,7 +86,7 @@ class Matrix:
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.engine = cls.make(STAGE)
+        cls.engine = cls.make(stage.current)
         cls.engine.start()
         cls.addClassCleanup(cls.engine.stop)
         cls.engine.node.policy("matrix", {**MATRIX, **cls.engine.policy_tail})
@@ -153,7 +151,7 @@ class Matrix:
 for _kind, _arguments in engines.ALL:
     _label = _kind(None, *_arguments).name
     globals()[f"Engine_{_label}"] = type(f"Engine_{_label}", (Matrix, Case), {
-        "make": staticmethod(lambda stage, kind=_kind, arguments=_arguments: kind(stage, *arguments)),
+        "make": staticmethod(lambda where, kind=_kind, arguments=_arguments: kind(where, *arguments)),
         "label": _label, "__module__": __name__})
 
 

@@ -3,8 +3,6 @@ from harness.answers import Answers
 from harness.case import Case
 from harness.policies import network
 
-STAGE = None  # set by run.py
-
 JUNK = 1 << 32  # bits that the kernel ignores in an int argument
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_ALG, AF_VSOCK = 1, 2, 10, 16, 17, 38, 40
 STREAM, DGRAM, RAW, SEQPACKET, CLOEXEC, NONBLOCK = 1, 2, 3, 5, 0o2000000, 0o4000

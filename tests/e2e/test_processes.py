@@ -7,8 +7,6 @@ from harness.answers import Answers
 from harness.case import Case
 from harness.policies import DATA, policy
 
-STAGE = None  # set by run.py
-
 CAPS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 NUMBER = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_KILL": 5, "CAP_NET_BIND_SERVICE": 10, "CAP_SYS_ADMIN": 21,
           "CAP_SYS_PTRACE": 19, "CAP_DAC_READ_SEARCH": 2}

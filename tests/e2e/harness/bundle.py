@@ -204,9 +204,17 @@ class Held:
             self._after()
 
 
-def held(container, *operations):
-    """A running container whose probe did `operations` and then waits; SIGTERM ends it."""
-    container.bundle.probe(*operations, "hold")
+HOLD_LINE = '{"op": "hold", "errno": "ok", "value": ""}'
+
+
+def held(container, *operations, script=None):
+    """A running container whose probe did `operations` and then waits; SIGTERM ends it. `script`: a shell
+    script instead, which starts when HOLD_LINE was printed."""
+    if script is None:
+        container.bundle.probe(*operations, "hold")
+    else:
+        container.bundle.config["process"]["args"] = ["/bin/sh", "-c", f"echo '{HOLD_LINE}'; {script}"]
+        container.bundle.write()
     if container.how == "inject":
         injected = container.inject()
         if injected.status != 0:

@@ -2,7 +2,7 @@
 import json
 import unittest
 
-from . import log
+from . import log, stage
 from .answers import Answers, check
 from .bundle import Bundle, Container, held
 
@@ -12,8 +12,7 @@ class Case(unittest.TestCase):
 
     @property
     def stage(self):
-        import sys
-        return sys.modules[type(self).__module__].STAGE
+        return stage.current
 
     def node(self, **config):
         return self.stage.node(**config)
@@ -28,8 +27,8 @@ class Case(unittest.TestCase):
         container = Container(Bundle(node, policy=policy, **bundle), how, runtime)
         return container
 
-    def held(self, container, *operations):
-        return held(container, *operations)
+    def held(self, container, *operations, script=None):
+        return held(container, *operations, script=script)
 
     def expect(self, container, table):
         """Runs the table's operations in the container and compares."""

@@ -28,15 +28,16 @@ FILES = {
 }
 
 
+current = None  # the run's Stage; set by run.py
+
+
 class Stage:
-    def __init__(self, build, logs):
+    def __init__(self, build):
         self.build = pathlib.Path(build)
-        self.logs = pathlib.Path(logs)
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="landgate-e2e."))
         self.scratch.chmod(0o755)
         self.prefix = self.scratch / "prefix"
         self.probe = self.build / "tests" / "probe"
-        self._images = 0
         self._nodes = 0
         # The installed layout is what users have, so it is what is tested.
         log.must(["cmake", "--install", self.build, "--prefix", self.prefix], timeout=120)
