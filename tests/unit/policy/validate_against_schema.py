@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Prints "accepted NAME" or "refused NAME" for each policy document, by JSON Schema alone.
+"""Judges policy documents by JSON Schema alone.
 
 Usage: validate_against_schema.py SCHEMA DOCUMENT...
-Lines that begin with // are comments. Exit status 77 where python3-jsonschema is missing.
+         prints "accepted DOCUMENT" or "refused DOCUMENT" for each; lines that begin with // are comments
+       validate_against_schema.py SCHEMA --lines FILE
+         one document a line; prints "accepted N" or "refused N", N counted from 0
+Exit status 77 where python3-jsonschema is missing.
 """
 import json
 import sys
@@ -13,17 +16,24 @@ except ImportError:
     sys.exit(77)
 
 
-def load(path):
-    with open(path, encoding="utf-8") as file:
-        return json.loads("".join(line for line in file if not line.startswith("//")))
+def documents(arguments):
+    if arguments[0] == "--lines":
+        with open(arguments[1], encoding="utf-8") as file:
+            for number, line in enumerate(file):
+                yield number, json.loads(line)
+        return
+    for path in arguments:
+        with open(path, encoding="utf-8") as file:
+            yield path, json.loads("".join(line for line in file if not line.startswith("//")))
 
 
 def main():
-    schema = load(sys.argv[1])
+    with open(sys.argv[1], encoding="utf-8") as file:
+        schema = json.load(file)
     Draft7Validator.check_schema(schema)
     validator = Draft7Validator(schema)
-    for path in sys.argv[2:]:
-        print("accepted" if validator.is_valid(load(path)) else "refused", path)
+    for name, document in documents(sys.argv[2:]):
+        print("accepted" if validator.is_valid(document) else "refused", name)
 
 
 if __name__ == "__main__":
