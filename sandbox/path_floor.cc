@@ -562,7 +562,8 @@ class Compiler {
     bool added = false;
     std::vector<std::string> placed;
     for (const auto& [path, node] : nodes_) {
-      if (node.from_rule && node.step) placed.push_back(path);
+      // Landlock grants by inode: what is allowed by one name is, beneath a denied one, an excess.
+      if (node.from_rule && (node.step || !node.allowed_by.empty())) placed.push_back(path);
     }
     if (placed.empty()) return false;
     if (Status read = ReadMounts(); !read) return Forward(read);
@@ -587,11 +588,14 @@ class Compiler {
     // Otherwise something is mounted over that name.
     if (!*object || (*object)->mount_id != name.mount_id) return false;
     if (name.beneath.empty() && (*object)->id != node.object.id) return false;
+    const bool restricted = node.step.has_value();
+    if (!restricted && !name.beneath.empty()) return false;
     const std::string judged_as = node.object.path + name.beneath;
     const std::vector<const PathRule*> denials = node.denials;
     const auto [at, is_new] = nodes_.try_emplace(path);
     Node& other = at->second;
     if (is_new) other.object = **object;
+    if (!restricted) return is_new;
     if (!other.allowed_by.empty()) {
       if (warned_.insert(path).second) {
         floor_.warnings.push_back(path + " is another name of " + judged_as +

@@ -378,13 +378,13 @@ TEST(FloorProperty, TheKernelAllowsWhatThePoliciesAllow) {
       });
   const bool held = rc::check("kernel against DecidePath", [&] {
     const auto stack = *rc::gen::resize(
-        10, rc::gen::mapcat(rc::gen::inRange<size_t>(1, 4), [&](size_t policies) {
+        100, rc::gen::mapcat(rc::gen::inRange<size_t>(1, 4), [&](size_t policies) {
           return rc::gen::container<std::vector<PolicySpec>>(
               policies, rc::gen::mapcat(rc::gen::inRange<size_t>(1, 7), [&](size_t rules) {
                 return rc::gen::container<PolicySpec>(rules, rule);
               }));
         }));
-    const bool second_mount = *rc::gen::inRange(0, 3) == 0;
+    const bool second_mount = *rc::gen::resize(100, rc::gen::inRange(0, 3)) == 0;
     std::vector<std::string> texts;
     std::string shown;
     for (const PolicySpec& spec : stack) {
