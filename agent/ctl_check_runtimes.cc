@@ -205,23 +205,25 @@ Section CheckRuntimes(const RuntimeTrials& trials) {
   Section section{"Runtimes", {}};
   std::vector<std::string> names{"runc", "crun", "youki"};
   if (trials.configured) {
+    // Once: /usr/sbin/runc is likely to be the runc of PATH, and items are told apart by this name.
     const std::string& configured = *trials.configured;
-    if (std::find(names.begin(), names.end(), configured) == names.end())
-      names.insert(names.begin(), configured);
+    std::erase(names, configured[0] == '/' ? Basename(configured) : std::string_view(configured));
+    names.insert(names.begin(), configured);
   }
   bool any = false;
   for (const std::string& name : names) {
     const bool configured = trials.configured == name;
-    const std::optional<std::string> program =
-        name[0] == '/' ? std::optional<std::string>(name) : FindProgram(name);
+    const bool absolute = name[0] == '/';
+    const std::string short_name(absolute ? Basename(name) : std::string_view(name));
+    std::optional<std::string> program = absolute ? name : FindProgram(name);
+    if (program && access(program->c_str(), X_OK) != 0) program.reset();
     if (!program) {
       if (configured)
-        section.items.push_back({"runtime." + name, name, State::kMisconfigured, "not found",
+        section.items.push_back({"runtime." + short_name, name, State::kMisconfigured, "not found",
                                  "config.json names it as `runtime`: install it, or name another",
                                  nullptr});
       continue;
     }
-    const std::string short_name(name[0] == '/' ? Basename(name) : std::string_view(name));
     any = Trials(short_name, *program, configured, trials).Run(section.items) || any;
   }
   if (!any && !trials.configured)

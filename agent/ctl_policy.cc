@@ -192,10 +192,6 @@ std::string StaticText(const sandbox::StaticFloor& floor) {
     text += "  linux.maskedPaths    " + Printable(path) + "\n";
   for (const std::string& path : floor.readonly_paths)
     text += "  linux.readonlyPaths  " + Printable(path) + "\n";
-  if (floor.keep) {
-    const std::string names = Joined(CapabilityNames(*floor.keep));
-    text += "  capabilities         " + (names.empty() ? "none" : "at most " + names) + "\n";
-  }
   return text.empty() ? "" : "config.json:\n" + text;
 }
 
@@ -400,7 +396,8 @@ void AddCompile(CLI::App& policy, Invocation& invocation) {
   command->footer(
       "Nothing is changed: the root is only looked at. Volumes and /dev, /proc, /sys of a real\n"
       "container are not in a plain root file system; rules on them count as missing there.\n"
-      "Exit status: 0 compiled, 1 refused.\n"
+      "Exit status: 0 compiled, 1 refused, 3 this Landlock ABI lacks a right that the policy "
+      "requires.\n"
       "Example: landgatectl policy compile baseline ./web.json --root /srv/rootfs --abi 4");
   command->callback([&invocation, options, abi] {
     options->abi_given = abi->count() > 0;
