@@ -1,5 +1,6 @@
 // landgate-hook: the OCI hook, and `inject` for bundles of plain runc. docs/hook.md is the manual.
 #include <stdio.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -132,7 +133,15 @@ int Main(int argc, char** argv) {
     fprintf(stderr, "landgate-hook: %s; see landgate-hook --help\n", error.what());
     return static_cast<int>(ExitStatus::kUsage);
   }
-  if (precreate->parsed()) return Exit(Precreate(options));
+  if (precreate->parsed()) {
+    const Status done = Precreate(options);
+    if (!done) {
+      // podman says no more of a failed precreate hook than its exit status.
+      openlog("landgate-hook", LOG_PID, LOG_DAEMON);
+      syslog(LOG_ERR, "%s", done.error().message.c_str());
+    }
+    return Exit(done);
+  }
   if (poststop->parsed()) return Exit(RunPoststop(options));
   if (inject->parsed()) return Exit(Inject(options));
   return Exit(RunPrestart(options));
