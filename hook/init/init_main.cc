@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -84,6 +85,10 @@ int Main(int argc, char** argv) {
 
 }  // namespace
 }  // namespace landgate::init
+
+// libstdc++'s own handler brings the demangler and stdio, a fifth of the program, to print the type
+// of an exception that nobody catches; the only one here can be bad_alloc.
+void __gnu_cxx::__verbose_terminate_handler() { abort(); }
 
 // No exit handlers: they would run under the filter.
 int main(int argc, char** argv) { _exit(landgate::init::Main(argc, argv)); }
