@@ -130,23 +130,25 @@ Result<MountTable> ReadMounts(const JsonText& document, const JsonNode* mounts, 
   return table;
 }
 
-// Exactly one mount of ours on each destination, behind /dev: the wanted one.
+// Exactly one mount of ours on each destination, behind /dev: the wanted one. What stands in the
+// right place is replaced there, so that patches over patches keep one order.
 void PlaceMount(JsonText& document, JsonNode& mounts, const MountTable& table,
                 std::string_view destination, JsonNode wanted) {
-  const auto begin = table.destinations.begin();
-  const auto end = table.destinations.end();
-  const auto found = static_cast<size_t>(std::find(begin, end, destination) - begin);
-  if (std::count(begin, end, destination) == 1 && found > table.dev &&
-      mounts.children()[found].SameAs(wanted)) {
-    return;
-  }
-  for (size_t i = mounts.children().size(); i-- > 0;) {
-    const JsonNode* present = mounts.children()[i].Find("destination");
-    if (present != nullptr && Clean("/" + present->String()) == destination) {
-      document.RemoveItem(mounts, i);
+  bool placed = false;
+  std::vector<size_t> superfluous;
+  for (size_t i = 0; i < table.destinations.size(); ++i) {
+    if (table.destinations[i] != destination) continue;
+    if (placed || i < table.dev) {
+      superfluous.push_back(i);
+      continue;
     }
+    placed = true;
+    if (!mounts.children()[i].SameAs(wanted)) document.Replace(mounts, i, wanted);
   }
-  document.Append(mounts, std::move(wanted));
+  for (; !superfluous.empty(); superfluous.pop_back()) {
+    document.RemoveItem(mounts, superfluous.back());
+  }
+  if (!placed) document.Append(mounts, std::move(wanted));
 }
 
 Status PatchMounts(JsonText& document, JsonNode& root, const PatchRequest& request, bool patched) {
