@@ -185,12 +185,22 @@ TEST(DecideNetworkTest, ByName) {
             Verdict::kDeny);
 }
 
+// Up to `most` values. Not by gen::resize, which would shrink the range of every number within.
+template <class T>
+rc::Gen<std::vector<T>> UpTo(int most, rc::Gen<T> gen) {
+  return rc::gen::resize(rc::kNominalSize, rc::gen::exec([most, gen] {
+                           const auto count = *rc::gen::inRange<std::size_t>(
+                               0, static_cast<std::size_t>(most) + 1);
+                           return *rc::gen::container<std::vector<T>>(count, gen);
+                         }));
+}
+
 rc::Gen<NetworkRule> GenRule() {
   return rc::gen::exec([] {
-    const auto to = *rc::gen::resize(
-        3, rc::gen::container<std::vector<std::string>>(rc::gen::element<std::string>(
-               "*", "*:1", "*:1-3", "10.0.0.0/8", "10.0.0.0/8:1", "10.0.0.0/9:2", "10.0.0.1",
-               "10.0.0.1:3", "[::]/0", "[::1]:1", "name", "name:2", "udp://*:1")));
+    const auto to = *UpTo<std::string>(
+        3, rc::gen::element<std::string>("*", "*:1", "*:1-3", "10.0.0.0/8", "10.0.0.0/8:1",
+                                         "10.0.0.0/9:2", "10.0.0.1", "10.0.0.1:3", "[::]/0",
+                                         "[::1]:1", "name", "name:2", "udp://*:1"));
     return Rule(*rc::gen::element(Effect::kAllow, Effect::kDeny, Effect::kAsk),
                 *rc::gen::element("c", "b", "cb"), to, *rc::gen::inRange(0, 6) == 0);
   });
@@ -204,8 +214,7 @@ TEST(DecideNetworkProperty, OrderDoesNotMatterAndADenyNeverAllowsMore) {
   const PinnedNames names = {
       {"name", {ParseEndpoint("10.0.0.1:1")->address, ParseEndpoint("[::1]:1")->address}}};
   EXPECT_TRUE(rc::check([&] {
-    std::vector<NetworkRule> rules =
-        *rc::gen::resize(6, rc::gen::container<std::vector<NetworkRule>>(GenRule()));
+    std::vector<NetworkRule> rules = *UpTo<NetworkRule>(6, GenRule());
     const Endpoint endpoint =
         ParseEndpoint(*rc::gen::element<std::string>("10.0.0.1:1", "10.0.0.1:3", "10.200.0.1:2",
                                                      "[::1]:1", "192.0.2.1:2", "udp://[::1]:1"))
