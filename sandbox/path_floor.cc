@@ -68,6 +68,14 @@ struct Node {
   bool from_rule = false;                // else it is another name of a node
   std::vector<std::string> also;         // other names by which it is judged, too
 
+  // `also` of this node and of those above it. `named`: an allow names this object, or one between,
+  // by the path as it is seen here.
+  struct OtherJudge {
+    std::string path;
+    bool named = false;
+  };
+  std::vector<OtherJudge> judges;
+
   // What came out.
   Restriction state;
   std::optional<MountStepKind> step;
@@ -102,11 +110,11 @@ class Compiler {
   Result<PathFloor> Run() {
     if (Status resolved = ResolveTargets(); !resolved) return Forward(resolved);
     MakeRules();
-    if (Status grants = ComputeGrants(); !grants) return Forward(grants);
+    ComputeGrants();
     if (denies_) {
       if (Status placed = PlaceAll(); !placed) return Forward(placed);
     }
-    if (Status planned = PlanLayers(); !planned) return Forward(planned);
+    PlanLayers();
     Report();
     return std::move(floor_);
   }
@@ -315,42 +323,52 @@ class Compiler {
     return denied;
   }
 
-  // Of `asked`, what some section denies the node by any of its names.
+  // The same for a node by any of its names. What a rule allows at the node's own path is not taken
+  // away by a rule that speaks of another name.
+  Rights DeniedByAnyName(size_t section, const Node& node, std::string_view entry, Rights asked,
+                         std::string* rule) const {
+    const auto place = [entry](const std::string& path) {
+      return entry.empty() ? path : Join(path, entry);
+    };
+    const std::string own = place(node.object.path);
+    Rights denied = DeniedByRule(section, own, asked, rule);
+    if (node.judges.empty()) return denied;
+    const Rights not_allowed = asked & ~rules_[section].Allowed(own, asked);
+    for (const Node::OtherJudge& other : node.judges) {
+      denied |= DeniedByRule(section, place(other.path), other.named ? not_allowed : asked, rule);
+    }
+    return denied;
+  }
+
+  // Of `asked`, what some section denies the node, and the entries in it.
   Rights Denied(const Node& node, Rights asked, std::string* rule) const {
     Rights denied = 0;
-    const auto judge = [&](const std::string& path) {
-      for (size_t section = 0; section < sections_.size(); ++section) {
-        const Rights here = asked & (sections_[section].wanted | policy::kUnix);
-        denied |= DeniedByRule(section, path, here & ~policy::kNameRights, rule);
-        if (!node.object.IsDirectory()) continue;
-        denied |= DeniedByRule(section, Join(path, kAnyName), here & policy::kNameRights, rule);
-      }
-    };
-    judge(node.object.path);
-    for (const std::string& path : node.also) judge(path);
+    for (size_t section = 0; section < sections_.size(); ++section) {
+      const Rights here = asked & (sections_[section].wanted | policy::kUnix);
+      denied |= DeniedByAnyName(section, node, "", here & ~policy::kNameRights, rule);
+      if (!node.object.IsDirectory()) continue;
+      denied |= DeniedByAnyName(section, node, kAnyName, here & policy::kNameRights, rule);
+    }
     return denied;
   }
   // The same for the rights on the node's own name.
   Rights NameDenied(const Node& node, Rights asked, std::string* rule) const {
     Rights denied = 0;
     for (size_t section = 0; section < sections_.size(); ++section) {
-      const Rights here = asked & sections_[section].wanted;
-      denied |= DeniedByRule(section, node.object.path, here, rule);
-      for (const std::string& path : node.also) denied |= DeniedByRule(section, path, here, rule);
+      denied |= DeniedByAnyName(section, node, "", asked & sections_[section].wanted, rule);
     }
     return denied;
   }
 
   // --- what Landlock will grant ----------------------------------------------------------------
 
-  Status ComputeGrants() {
+  void ComputeGrants() {
     grants_.resize(sections_.size());
     for (const auto& [path, node] : nodes_) {
       for (const size_t section : node.allowed_by) {
         grants_[section][node.object.id] |= GrantAt(section, node);
       }
     }
-    return {};
   }
 
   Rights GrantAt(size_t section, const Node& node) const {
@@ -425,6 +443,7 @@ class Compiler {
     node.hidden = node.fewer_flags = false;
     node.inside_a_mask = above != nullptr && (above->state.masked || above->inside_a_mask);
     node.because.clear();
+    FindJudges(node, above);
 
     const std::string& path = node.object.path;
     const ObjectType type = node.object.Type();
@@ -446,6 +465,18 @@ class Compiler {
     }
     if (node.step || node.hidden) return {};
     return PlaceNamePin(node, around);
+  }
+
+  static void FindJudges(Node& node, const Node* above) {
+    const bool named = !node.allowed_by.empty();
+    node.judges.clear();
+    for (const std::string& path : node.also) node.judges.push_back({path, named});
+    if (above == nullptr) return;
+    const std::string& base = above->object.path;
+    const std::string rest = node.object.path.substr(base == "/" ? 0 : base.size());
+    for (const Node::OtherJudge& other : above->judges) {
+      node.judges.push_back({other.path + rest, other.named || named});
+    }
   }
 
   static void Settle(Node& node, const Restriction& around, Restriction chosen) {
@@ -563,7 +594,7 @@ class Compiler {
     std::vector<std::string> placed;
     for (const auto& [path, node] : nodes_) {
       // Landlock grants by inode: what is allowed by one name is, beneath a denied one, an excess.
-      if (node.from_rule && (node.step || !node.allowed_by.empty())) placed.push_back(path);
+      if (node.from_rule) placed.push_back(path);
     }
     if (placed.empty()) return false;
     if (Status read = ReadMounts(); !read) return Forward(read);
@@ -588,7 +619,7 @@ class Compiler {
     // Otherwise something is mounted over that name.
     if (!*object || (*object)->mount_id != name.mount_id) return false;
     if (name.beneath.empty() && (*object)->id != node.object.id) return false;
-    const bool restricted = node.step.has_value();
+    const bool restricted = node.step.has_value() || !node.denials.empty();
     if (!restricted && !name.beneath.empty()) return false;
     const std::string judged_as = node.object.path + name.beneath;
     const std::vector<const PathRule*> denials = node.denials;
@@ -596,12 +627,9 @@ class Compiler {
     Node& other = at->second;
     if (is_new) other.object = **object;
     if (!restricted) return is_new;
-    if (!other.allowed_by.empty()) {
-      if (warned_.insert(path).second) {
-        floor_.warnings.push_back(path + " is another name of " + judged_as +
-                                  ", which is restricted; the rule that names it decides there");
-      }
-      return false;
+    if (!other.allowed_by.empty() && !node.denials.empty() && warned_.insert(path).second) {
+      floor_.warnings.push_back(path + " is another name of " + judged_as +
+                                ", which is restricted; what a rule allows by this name stays");
     }
     if (std::find(other.also.begin(), other.also.end(), judged_as) != other.also.end()) {
       return is_new;
@@ -703,30 +731,33 @@ class Compiler {
 
   // --- the plan and the report -------------------------------------------------------------------
 
-  Status PlanLayers() {
+  void PlanLayers() {
     floor_.layers.resize(sections_.size());
+    // What rules at directories above, by path, grant already: such a rule need not be made again.
+    struct Above {
+      const Node* node;
+      std::vector<Rights> granted;
+    };
+    std::vector<Above> around;
     for (const auto& [path, node] : nodes_) {
-      if (node.hidden || node.state.masked) continue;
-      for (size_t section = 0; section < sections_.size(); ++section) {
-        // Behind a mask the directories above are not the container's own, so that nothing is
-        // inherited from them.
-        if (!node.inside_a_mask && !node.allowed_by.contains(section)) continue;
-        const Rights grant = GrantAt(section, node);
-        if (grant == 0) continue;
-        if (path != "/" && !node.inside_a_mask) {
-          Result<std::vector<Rights>> above = Inherited(std::string(Parent(path)));
-          if (!above) return Forward(above);
-          if ((grant & ~(*above)[section]) == 0) continue;
-        }
-        PlannedPath planned;
-        planned.path = path;
-        planned.rights = grant;
-        planned.required = node.required_by.contains(section);
-        planned.object = node.object.id;
-        floor_.layers[section].push_back(std::move(planned));
+      while (!around.empty() && !IsBeneath(path, around.back().node->object.path)) {
+        around.pop_back();
       }
+      // Behind a mask the directories above are not the container's own, and nothing is inherited.
+      std::vector<Rights> granted(sections_.size());
+      if (!around.empty() && !node.inside_a_mask) granted = around.back().granted;
+      if (!node.hidden && !node.state.masked) {
+        for (size_t section = 0; section < sections_.size(); ++section) {
+          if (!node.inside_a_mask && !node.allowed_by.contains(section)) continue;
+          const Rights grant = GrantAt(section, node);
+          if ((grant & ~granted[section]) == 0) continue;
+          granted[section] |= grant;
+          floor_.layers[section].push_back(
+              {path, grant, node.required_by.contains(section), node.object.id});
+        }
+      }
+      around.push_back({&node, std::move(granted)});
     }
-    return {};
   }
 
   void Report() {
