@@ -116,10 +116,9 @@ class Builder {
   bool end_array() { return Close(); }
 
   bool key(std::string& name) {
-    if (!open_.back().keys.insert(name).second) {
-      return Stop(Offset() - 1, "duplicate key " + Quoted(name));
-    }
-    open_.back().key = std::move(name);
+    Level& level = open_.back();
+    if (IsDuplicate(level, name)) return Stop(Offset() - 1, "duplicate key " + Quoted(name));
+    level.key = std::move(name);
     return true;
   }
 
@@ -138,8 +137,23 @@ class Builder {
   struct Level {
     Json value;
     std::string key;                       // objects: of the value that comes next
-    std::unordered_set<std::string> keys;  // objects: those seen
+    std::unordered_set<std::string> keys;  // objects of many keys: those seen
   };
+
+  // Most objects have a few keys, which a look at each finds sooner than a hash; a set keeps large
+  // ones from being quadratic.
+  static bool IsDuplicate(Level& level, const std::string& name) {
+    constexpr size_t kFew = 16;
+    const auto& object = *level.value.get_ptr<Json::object_t*>();
+    if (object.size() < kFew) {
+      return std::any_of(object.begin(), object.end(),
+                         [&name](const auto& entry) { return entry.first == name; });
+    }
+    if (level.keys.empty()) {
+      for (const auto& [key, value] : object) level.keys.insert(key);
+    }
+    return !level.keys.insert(name).second;
+  }
 
   size_t Offset() const { return static_cast<size_t>(reached_ - text_.data()); }
 
@@ -227,7 +241,12 @@ const Json& Missing() {
 Result<Json> ParseJson(std::string_view text, std::string_view file, Comments comments) {
   // The lexer takes NUL for the end of the input, and does not look at the bytes of comments.
   for (size_t at = 0; at < text.size();) {
-    if (text[at] == '\0') return FailAt(text, file, at, "a NUL byte has no place in JSON");
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte != 0 && byte < 0x80) {  // ASCII, which nearly everything is
+      ++at;
+      continue;
+    }
+    if (byte == 0) return FailAt(text, file, at, "a NUL byte has no place in JSON");
     const size_t length = Utf8Length(text.substr(at));
     if (length == 0) return FailAt(text, file, at, "not UTF-8");
     at += length;
