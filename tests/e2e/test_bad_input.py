@@ -77,10 +77,10 @@ IMPOSSIBLE = [
     (policy(DATA, {"deny": ["write_file"], "beneath": ["/data/open"]}), ("/paths/3",)),
     (policy(DATA, {"deny": ["read"], "file": ["/data/secret.txt"]}), ("/paths/3",)),
     (policy({"allow": ["read"], "beneath": ["/data/typo"]}), ("/data/typo", "/paths/2")),
-    (policy({"allow": ["unix"], "beneath": ["/data"]}), ("/paths/2",)),
+    (policy({"allow": ["unix"], "beneath": ["/data"]}), ("/paths", "resolve_unix")),
     (policy(DATA, compatibility={"landlock": "required", "minAbi": 99}), ("99",)),
     (policy(DATA, {"deny": ["all"], "glob": ["/proc/*/environ"]}), ("/paths/3",)),
-    (policy(DATA, compatibility={"landlock": "off"}), ("/compatibility",)),
+    (policy(DATA, compatibility={"landlock": "off"}), ("compatibility.landlock",)),
 ]
 
 

@@ -42,20 +42,21 @@ class Confined(Case):
                     process = dict(container.bundle.config["process"])
                     every = ["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_NET_RAW"]
                     process.update(
-                        args=["/bin/probe", *[row[0] for row in CONFINED], "status CapEff"],
+                        args=["/bin/probe", *[row[0] for row in CONFINED], "status CapEff", "status CapBnd"],
                         capabilities={name: every for name in ("bounding", "effective", "permitted")})
                     path = container.bundle.directory / "process.json"
                     path.write_text(json.dumps(process))
                     before = path.read_bytes()
                     ended = log.run(container.argv("exec", "--process", path, container.id),
                                     env=container.environment())
-                    check(self, Answers(ended.out), [*CONFINED, ("status CapEff", "ok", f"{1:016x}")], ended)
+                    check(self, Answers(ended.out), [*CONFINED, ("status CapEff", "ok", f"{1:016x}"),
+                                                    ("status CapBnd", "ok", f"{1:016x}")], ended)
                     self.assertEqual(path.read_bytes(), before, "the engine's file is not ours to change")
 
     def test_capabilities_that_a_session_asks_for(self):
         container = self.container(POLICY)
         with self.held(container):
-            self.expect_exec(container, [("status CapEff", "ok", f"{3:016x}"), ("status CapBnd", "ok", f"{3:016x}")],
+            self.expect_exec(container, [("status CapEff", "ok", f"{3:016x}"), ("status CapPrm", "ok", f"{3:016x}")],
                              flags=["--cap", "CAP_SYS_ADMIN"])
 
     def test_exit_status(self):

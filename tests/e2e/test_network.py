@@ -130,7 +130,7 @@ class Sockets(Case):
         self.expect(self.container({"landgate": 1, "network": []}), [
             *((op, "EPERM") for op, _ in rows), (f"socketpair {AF_UNIX} {STREAM}", "ok"),
             (f"socketpair {AF_INET} {STREAM}", "EAFNOSUPPORT|EOPNOTSUPP")])
-        self.expect(self.container(network(("allow:connect", "unix:*"))), [
+        self.expect(self.container(network(("allow:connect", "unix:*"), ("allow:bind", "*"))), [
             *((op, "ok") for op, _ in rows), ("connect 127.0.0.1 7001", "EACCES")])
 
 

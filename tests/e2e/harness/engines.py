@@ -72,7 +72,7 @@ class Engine:
     def start(self):
         self.need()
         self.node = self.stage.node()
-        self.directory = self.stage.directory("engine")
+        self.directory = self.stage.directory("e")
 
     def stop(self):
         pass
@@ -179,14 +179,14 @@ class Podman(Engine):
     def start(self):
         super().start()
         self.need("podman", "conmon", *(("newuidmap",) if self.rootless else ()))
-        self.home = self.directory / "home"
+        self.home = self.directory / "h"
         self.home.mkdir()
         (self.directory / "containers.conf").write_text(CONTAINERS_CONF)
         self.environment_of_podman = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": str(self.home), "CONTAINERS_CONF": str(self.directory / "containers.conf"),
-            "XDG_RUNTIME_DIR": str(self.home / "run"), "XDG_CONFIG_HOME": str(self.home / "config")}
-        (self.home / "run").mkdir(mode=0o700)
+            "XDG_RUNTIME_DIR": str(self.home / "r")}
+        (self.home / "r").mkdir(mode=0o700)  # podman wants a short path
         if self.rootless:
             self.user = an_ordinary_user()
             self.directory.chmod(0o755)
@@ -206,11 +206,11 @@ class Podman(Engine):
 
     def _user_configuration(self):
         """A user's own node: the default places, no --config and no environment variable."""
-        directory = self.home / "config" / "landgate"
+        directory = self.home / ".config" / "landgate"
         (directory / "policies").mkdir(parents=True)
         self.node.config_file = directory / "config.json"
         self.node.policies = directory / "policies"
-        self.node.run_dir = self.home / "run" / "landgate"
+        self.node.run_dir = self.home / "r" / "landgate"
         self.node.config_file.write_text(json.dumps(
             {"policyDirs": [str(self.node.policies), str(self.stage.shipped)]}))
 
@@ -226,9 +226,12 @@ class Podman(Engine):
                      f"tee '{self.directory}/before.json' | {' '.join(command)} "
                      f"> '{self.directory}/after.json'\n"
                      f"status=$?\ncat '{self.directory}/after.json'\nexit $status\n")
+        hook = {"path": str(spy), "args": ["landgate-hook"]}
+        if self.rootless:  # podman gives hooks no environment, and there is no /run/user/UID here
+            hook["env"] = [f"{name}={self.environment_of_podman[name]}"
+                           for name in ("PATH", "HOME", "XDG_RUNTIME_DIR")]
         (self.hooks / "landgate.json").write_text(json.dumps(
-            {"version": "1.0.0", "hook": {"path": str(spy), "args": ["landgate-hook"]},
-             "when": {"always": True}, "stages": ["precreate"]}))
+            {"version": "1.0.0", "hook": hook, "when": {"always": True}, "stages": ["precreate"]}))
 
     def _as_user(self, argv):
         if not self.rootless:
@@ -237,7 +240,7 @@ class Podman(Engine):
 
     def _podman(self, *words):
         return self._as_user(["podman", "--root", self.home / "storage", "--runroot",
-                              self.home / "run" / "storage", "--storage-driver", "vfs", *self.options, *words])
+                              self.home / "r" / "s", "--storage-driver", "vfs", *self.options, *words])
 
     def command(self, name, policy, ops):
         annotation = ["--annotation", f"io.landgate.policy={policy}"] if policy else []
@@ -270,7 +273,7 @@ class Podman(Engine):
     def stop(self):
         if not self.rootless:
             return
-        pause = self.home / "run" / "libpod" / "tmp" / "pause.pid"
+        pause = self.home / "r" / "libpod" / "tmp" / "pause.pid"
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(pause.read_text()), 9)
         # Files of the user's subordinate ids; root removes them with the scratch directory.

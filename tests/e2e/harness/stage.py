@@ -34,7 +34,7 @@ current = None  # the run's Stage; set by run.py
 class Stage:
     def __init__(self, build):
         self.build = pathlib.Path(build)
-        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="landgate-e2e."))
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="lg-e2e."))
         self.scratch.chmod(0o755)
         self.prefix = self.scratch / "prefix"
         self.probe = self.build / "tests" / "probe"
