@@ -34,26 +34,69 @@ bool IsTrustedOwner(uid_t uid, uid_t owner) {
   return uid == kOverflowUid && !RootIsMapped();
 }
 
-// Nobody but root and `owner` can put another file at `path`.
-Status CheckDirectories(std::string path, uid_t owner) {
-  while (path != "/") {
-    const std::string child = path;
-    path = std::string(Parent(path));
+// What a path may lead through: as many links as the kernel follows.
+constexpr int kMaxLinks = 40;
+
+// Nobody but root and `owner` can exchange `child` in `directory`.
+Status CheckDirectory(const std::string& directory, const std::string& child, uid_t child_owner,
+                      uid_t owner) {
+  struct stat st;
+  if (lstat(directory.c_str(), &st) < 0) return SystemError(directory, errno);
+  if (!IsTrustedOwner(st.st_uid, owner)) {
+    return Refuse(directory + ": the directory belongs to uid " + std::to_string(st.st_uid) +
+                  ", who could replace " + child + "; it must belong to root or to uid " +
+                  std::to_string(owner));
+  }
+  const bool others_write = (st.st_mode & (S_IWGRP | S_IWOTH)) != 0;
+  const bool sticky_and_ours = (st.st_mode & S_ISVTX) && IsTrustedOwner(child_owner, owner);
+  if (others_write && !sticky_and_ours) {
+    return Refuse(directory + ": others can write this directory and so replace " + child +
+                  "; run: chmod go-w " + directory);
+  }
+  return {};
+}
+
+Result<std::string> ReadLink(const std::string& path) {
+  std::string target(PATH_MAX, '\0');
+  const ssize_t length = readlink(path.c_str(), target.data(), target.size());
+  if (length < 0) return SystemError(path, errno);
+  target.resize(static_cast<size_t>(length));
+  return target;
+}
+
+// Walks `path` as the kernel does, one component and one symlink after the other, and checks every
+// directory on the way: those of the path as given, those it resolves to, and those of the links in
+// between, which whoever owns such a link could turn elsewhere.
+Status CheckWay(const std::string& path, uid_t owner) {
+  std::string current = "/";
+  std::string rest = path;
+  if (!path.starts_with('/')) {
+    const std::unique_ptr<char, void (*)(void*)> here(realpath(".", nullptr), free);
+    if (!here) return SystemError("the current directory", errno);
+    rest = std::string(here.get()) + "/" + path;
+  }
+  for (int links = 0; !rest.empty();) {
+    const size_t slash = rest.find('/');
+    const std::string name = rest.substr(0, slash);
+    rest = slash == std::string::npos ? "" : rest.substr(slash + 1);
+    if (name.empty() || name == ".") continue;
+    if (name == "..") {
+      current = std::string(Parent(current));
+      continue;
+    }
+    const std::string child = Join(current, name);
     struct stat st;
     if (lstat(child.c_str(), &st) < 0) return SystemError(child, errno);
-    const uid_t child_owner = st.st_uid;
-    if (stat(path.c_str(), &st) < 0) return SystemError(path, errno);
-    if (!IsTrustedOwner(st.st_uid, owner)) {
-      return Refuse(path + ": the directory belongs to uid " + std::to_string(st.st_uid) +
-                    ", who could replace " + child + "; it must belong to root or to uid " +
-                    std::to_string(owner));
+    if (Status checked = CheckDirectory(current, child, st.st_uid, owner); !checked) return checked;
+    if (!S_ISLNK(st.st_mode)) {
+      current = child;
+      continue;
     }
-    const bool others_write = (st.st_mode & (S_IWGRP | S_IWOTH)) != 0;
-    const bool sticky_and_ours = (st.st_mode & S_ISVTX) && IsTrustedOwner(child_owner, owner);
-    if (others_write && !sticky_and_ours) {
-      return Refuse(path + ": others can write this directory and so replace " + child +
-                    "; run: chmod go-w " + path);
-    }
+    if (++links > kMaxLinks) return SystemError(path, ELOOP);
+    Result<std::string> target = ReadLink(child);
+    if (!target) return Forward(target);
+    if (target->starts_with('/')) current = "/";
+    rest = *target + "/" + rest;
   }
   return {};
 }
@@ -73,8 +116,8 @@ Result<std::string> ReadAll(BorrowedFd fd, size_t limit) {
     if (count == 0) break;
     used += static_cast<size_t>(count);
     if (used > limit) {
-      return Failure(Error{"larger than " + std::to_string(limit) + " bytes", EFBIG,
-                           ExitStatus::kRefused});
+      return Failure(
+          Error{"larger than " + std::to_string(limit) + " bytes", EFBIG, ExitStatus::kRefused});
     }
   }
   bytes.resize(used);
@@ -132,12 +175,7 @@ Result<std::string> ReadTrustedFile(const std::string& path, uid_t owner, size_t
   if (st.st_mode & (S_IWGRP | S_IWOTH)) {
     return Refuse(path + ": others can write this file; run: chmod go-w " + path);
   }
-  const std::unique_ptr<char, void (*)(void*)> resolved(realpath(path.c_str(), nullptr), free);
-  if (!resolved) return SystemError(path, errno);
-  if (Status ok = CheckDirectories(resolved.get(), owner); !ok) return Forward(ok);
-  if (const std::string given = Clean(path); !given.empty() && given != resolved.get()) {
-    if (Status ok = CheckDirectories(given, owner); !ok) return Forward(ok);
-  }
+  if (Status ok = CheckWay(path, owner); !ok) return Forward(ok);
   Result<std::string> bytes = ReadAll(fd, limit);
   if (!bytes) return Context(path, bytes);
   return bytes;

@@ -27,8 +27,8 @@ Status WriteFileAtomically(const std::string& path, std::string_view bytes, mode
 // A file whose content may decide over a container: a regular file owned by root or by `owner`,
 // not writable by group or others, in directories up to / of which the same holds (a directory
 // that others can write is accepted when it is sticky and what lies in it is owned by root or
-// `owner`). The owner and mode are those of the opened file; symlinks are followed and the
-// directories of the path as given and of the path as resolved are both checked.
+// `owner`). The owner and mode are those of the opened file; symlinks are followed, and the
+// directories of every link on the way are checked like those of the path itself.
 // In a user namespace that does not map the host's root, files of the host's root show the
 // overflow uid; it is accepted there as root is elsewhere.
 // Errors: ENOENT as itself; anything else names the path that others can write and the remedy.
