@@ -33,8 +33,7 @@ constexpr UnsupportedKey kUnsupportedKeys[] = {
     {"selfRestrict", "",
      [](const Policy& policy) { return policy.self_restrict_allowed.has_value(); },
      "it is about what an agent grants; leave it out, without an agent programs may always "
-     "restrict "
-     "themselves further"},
+     "restrict themselves further"},
     {"onViolation", "",
      [](const Policy& policy) {
        return policy.on_violation.value_or(OnViolation::kErrno) != OnViolation::kErrno;
@@ -54,8 +53,7 @@ constexpr UnsupportedInRule kUnsupportedInPathRules[] = {
      "ask needs an agent; say allow or deny"},
     {"/runtime", [](const PathRule& rule) { return rule.runtime; },
      "rules for names that appear later need an agent; name what exists at start, or leave the "
-     "tree "
-     "out of allow"},
+     "tree out of allow"},
     {"/verify", [](const PathRule& rule) { return !rule.verify_sha256.empty(); },
      "verification at open needs an agent; allow the file without it, or deny it"},
 };
@@ -90,26 +88,20 @@ struct Consequence {
 constexpr Consequence kConsequences[] = {
     {IsMasked,
      "holds for the object that is there when the container starts: who replaces it from outside "
-     "the "
-     "container (a volume written by the host or by another container, an editor that saves by "
-     "rename, "
-     "a rotated ConfigMap, a daemon that makes its socket anew) takes the mask off; what appears "
-     "later "
-     "under the name is not denied"},
+     "the container (a volume written by the host or by another container, an editor that saves by "
+     "rename, a rotated ConfigMap, a daemon that makes its socket anew) takes the mask off; what "
+     "appears later under the name is not denied"},
     {IsMasked,
      "protects the object that the path reaches, not the symlinks on the way: where the workload "
-     "may "
-     "change one of those, other programs may be led elsewhere"},
+     "may change one of those, other programs may be led elsewhere"},
     {[](const PathRule& rule) {
        return IsMasked(rule) && DeniesAll(rule.rights) && HasTargetOf(rule, PathKind::kBeneath);
      },
-     "hard links that already lead out of a denied directory are not searched for; a file with "
-     "such a "
+     "does not search for hard links that already lead out of the directory: a file with such a "
      "link stays reachable by its other name"},
     {[](const PathRule& rule) { return IsMasked(rule) && rule.accept_hardlinks; },
-     "\"hardlinks\": \"accept\" leaves the file reachable by its other names, as far as allow "
-     "rules "
-     "cover them"},
+     "accepts hard links: the file stays reachable by its other names, as far as allow rules cover "
+     "them"},
     {[](const PathRule& rule) { return IsMasked(rule) && DeniesModify(rule.rights); },
      "is a read-only mount: FIFOs, sockets and device nodes that exist there can still be written "
      "to"},
@@ -223,12 +215,11 @@ class Examination {
     if (rule.rights == kModify || rule.rights == kExecute || rule.rights == (kModify | kExecute)) {
       return;
     }
-    Refuse(
-        Below(rule.origin, "/deny"),
-        "a deny takes all, or modify and execute singly or together, but not " +
-            DescribeRights(rule.rights) +
-            ": finer rights inside an allowed tree need \"runtime\": true, which is not supported "
-            "in this build; deny more, or allow less around it");
+    Refuse(Below(rule.origin, "/deny"),
+           "a deny takes all, or modify and execute singly or together, but not " +
+               DescribeRights(rule.rights) +
+               ": finer rights inside an allowed tree need \"runtime\": true, which is not "
+               "supported in this build; deny more, or allow less around it");
   }
 
   void Execution() {
@@ -259,9 +250,9 @@ class Examination {
                    " can't work: execve needs reading from the kernel's own rules, and reading "
                    "there is asked for; allow read there, or deny execute there");
       } else if (read.verdict == Verdict::kDeny) {
-        Warn(target.rule->origin, "execute without read: nothing in " + target.path +
-                                      " can be executed, because execve needs both; allow "
-                                      "[\"read\", \"execute\"]");
+        Warn(target.rule->origin,
+             "execute without read: nothing in " + target.path +
+                 " can be executed, because execve needs both; allow [\"read\", \"execute\"]");
       }
     }
   }
@@ -279,10 +270,9 @@ class Examination {
     }
     if (!floor.needs_agent.empty()) return;
     if (!floor.allow_listen) {
-      Warn(
-          OriginOfKey("network"),
-          "no rule allows bind to \"*:0\", so listen(2) is denied for sockets of every family, and "
-          "servers can't start; a network server needs bind to its ports and to \"*:0\"");
+      Warn(OriginOfKey("network"),
+           "no rule allows bind to \"*:0\", so listen(2) is denied for sockets of every family, "
+           "and servers can't start; a network server needs bind to its ports and to \"*:0\"");
     }
     const bool connects = !floor.handle_connect || !floor.connect_ports.empty();
     if (connects) {
@@ -317,10 +307,9 @@ class Examination {
            "what is started by exec in the container runs outside every rule of this policy");
     }
     if (policy_.scopes.value_or(0) & abi::kScopeSignal) {
-      Warn(
-          OriginOfKey("scopes"),
-          "with \"signal\" an exec session can't signal the main process, nor the other way round: "
-          "exec … kill 1 fails");
+      Warn(OriginOfKey("scopes"),
+           "with \"signal\" an exec session can't signal the main process, nor the other way "
+           "round: exec … kill 1 fails");
     }
   }
 
