@@ -195,6 +195,14 @@ Item CheckRunDirectory(const Config& config) {
 // --- engines
 // --------------------------------------------------------------------------------------
 
+// Where the installation keeps an engine's example file; in a build tree there is none.
+std::string Example(const std::string& name) {
+  Result<std::string> programs = node::ProgramDirectory();
+  if (!programs) return "";
+  const std::string file = std::string(Parent(*programs)) + "/share/landgate/examples/" + name;
+  return access(file.c_str(), R_OK) == 0 ? "; example: " + file : "";
+}
+
 std::string VersionLine(const std::string& program) {
   Result<Finished> version = RunProgram({program, "--version"}, kVersionTimeout);
   if (!version) return version.error().message;
@@ -250,7 +258,10 @@ Item CheckHooksDirectories() {
     }
   }
   if (item.state == State::kInfo)
-    item.remedy = "podman and CRI-O: install landgate's hooks.d file, or use landgate-runtime";
+    item.remedy =
+        "podman and CRI-O: put landgate's file into /etc/containers/oci/hooks.d, or use "
+        "landgate-runtime" +
+        Example("hooks.d/landgate.json");
   return item;
 }
 
@@ -305,18 +316,21 @@ Section CheckEngines() {
           "add {\"runtimes\": {\"landgate\": {\"path\": \"…/landgate-runtime\"}}} to daemon.json, "
           "then "
           "docker run --runtime landgate; Docker before 25 has no --annotation: name the policy by "
-          "\"runtimeArgs\": [\"--landgate-policy\", NAME]"));
+          "\"runtimeArgs\": [\"--landgate-policy\", NAME]" +
+              Example("docker/daemon.json")));
     } else if (engine == "containerd") {
       section.items.push_back(CheckRuntimeNamedIn(
           "containerd.runtime", "containerd's runtime handlers", {"/etc/containerd/config.toml"},
           "add a runtime handler of type io.containerd.runc.v2 with BinaryName = "
-          "\"…/landgate-runtime\" and pod_annotations = [\"io.landgate.*\"]"));
+          "\"…/landgate-runtime\" and pod_annotations = [\"io.landgate.*\"]" +
+              Example("containerd/landgate.toml")));
     } else if (engine == "crio") {
       std::vector<std::string> files = {"/etc/crio/crio.conf"};
       for (std::string& file : FilesIn("/etc/crio/crio.conf.d")) files.push_back(std::move(file));
       section.items.push_back(CheckRuntimeNamedIn(
           "crio.runtime", "CRI-O's runtime handlers", files,
-          "add a runtime handler with runtime_path = \"…/landgate-runtime\", or use hooks.d"));
+          "add a runtime handler with runtime_path = \"…/landgate-runtime\", or use hooks.d" +
+              Example("crio/10-landgate.conf")));
     }
   }
   if (reads_hooks) section.items.push_back(CheckHooksDirectories());
