@@ -8,7 +8,6 @@
 #include <array>
 #include <bit>
 #include <cstddef>
-#include <iterator>
 #include <optional>
 #include <string_view>
 
