@@ -414,15 +414,34 @@ class Compiler {
   // --- mounts ----------------------------------------------------------------------------------
 
   Status PlaceAll() {
-    // Other names make new nodes, which may have other names in turn: a mount of a mount.
+    // Other names make new nodes, which may have other names in turn: a mount of a mount. Both
+    // kinds of news only ever add, so that this ends.
     constexpr int kMaxRounds = 16;
     for (int round = 0; round < kMaxRounds; ++round) {
       if (Status placed = PlaceNodes(); !placed) return placed;
-      Result<bool> more = AddOtherNames();
-      if (!more) return Forward(more);
-      if (!*more) return Pin();
+      const bool granted = GrantBehindMasks();
+      Result<bool> named = AddOtherNames();
+      if (!named) return Forward(named);
+      if (!granted && !*named) return Pin();
     }
     return Refuse("mounts of the container show denied paths by too many names");
+  }
+
+  // What is bound back into a mask needs rules of its own in every layer (PlanLayers), and those
+  // hold for the inode, by whatever name.
+  bool GrantBehindMasks() {
+    bool more = false;
+    for (const auto& [path, node] : nodes_) {
+      if (!node.inside_a_mask || node.hidden || node.state.masked) continue;
+      for (size_t section = 0; section < sections_.size(); ++section) {
+        Rights& known = grants_[section][node.object.id];
+        const Rights grant = GrantAt(section, node);
+        more = more || (grant & ~known) != 0;
+        known |= grant;
+      }
+    }
+    if (more) inherited_.clear();
+    return more;
   }
 
   Status PlaceNodes() {
