@@ -1,0 +1,113 @@
+#include "hook/record.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/files.h"
+
+namespace landgate::hook {
+namespace {
+
+using testing::HasSubstr;
+
+Record Sample() {
+  Record record;
+  record.id = "c1";
+  record.bundle = "/b";
+  record.pid = 42;
+  record.policies = {"base", "work"};
+  record.exec_sessions = policy::ExecSessions::kRefused;
+  record.exec_socket = "/run/x.sock";
+  record.keep = CapabilitySet{1} << 5;
+  record.launcher = {8, 1, 0xffffffffffffffff};
+  record.plan = {0, 22, 7};
+  return record;
+}
+
+class RecordTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char pattern[] = "/tmp/landgate-record-XXXXXX";
+    ASSERT_TRUE(mkdtemp(pattern));
+    dir_ = pattern;
+  }
+  void TearDown() override { ASSERT_EQ(system(("rm -rf " + dir_).c_str()), 0); }
+  std::string dir_;
+};
+
+TEST_F(RecordTest, ReadsWhatItWrote) {
+  const Result<Record> read = DecodeRecord(EncodeRecord(Sample()), "r");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(EncodeRecord(*read), EncodeRecord(Sample()));
+  EXPECT_EQ(read->launcher, Sample().launcher);
+  EXPECT_EQ(read->keep, Sample().keep);
+  EXPECT_EQ(read->exec_sessions, policy::ExecSessions::kRefused);
+
+  Record bare = Sample();
+  bare.keep.reset();
+  bare.exec_socket.clear();
+  const Result<Record> again = DecodeRecord(EncodeRecord(bare), "r");
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(again->keep);
+}
+
+TEST_F(RecordTest, RefusesWhatIsNotARecord) {
+  EXPECT_FALSE(DecodeRecord("", "r"));
+  EXPECT_FALSE(DecodeRecord("{}", "r"));
+  EXPECT_FALSE(DecodeRecord("[]", "r"));
+  std::string unknown = EncodeRecord(Sample());
+  unknown.replace(unknown.find("\"policies\""), 10, "\"polices\" ");
+  EXPECT_FALSE(DecodeRecord(unknown, "r"));
+  std::string exec = EncodeRecord(Sample());
+  exec.replace(exec.find("\"refused\""), 9, "\"maybe\"");
+  const Result<Record> bad = DecodeRecord(exec, "r");
+  ASSERT_FALSE(bad);
+  EXPECT_THAT(bad.error().message, HasSubstr("/execSessions"));
+}
+
+TEST_F(RecordTest, IsFoundByIdAndRemovedCompletely) {
+  const std::string run = dir_ + "/run";
+  EXPECT_FALSE(*ReadRecord(run, "c1")) << "nothing is there yet";
+  ASSERT_TRUE(MakeRunDirectory(run, "containers"));
+  ASSERT_TRUE(MakeDirectories(ContainerDirectory(run, "c1"), 0700));
+  const std::string file = ContainerDirectory(run, "c1") + "/record.json";
+  ASSERT_TRUE(WriteFileAtomically(file, EncodeRecord(Sample()), 0600));
+  Result<std::optional<Record>> found = ReadRecord(run, "c1");
+  ASSERT_TRUE(found) << found.error().message;
+  ASSERT_TRUE(*found);
+  EXPECT_EQ((*found)->bundle, "/b");
+  ASSERT_TRUE(RemoveContainer(run, "c1"));
+  EXPECT_NE(access(ContainerDirectory(run, "c1").c_str(), F_OK), 0);
+  EXPECT_TRUE(RemoveContainer(run, "c1")) << "a second time is no error";
+}
+
+TEST_F(RecordTest, OfAnotherContainerOrUnreadableIsAnErrorAndNotNone) {
+  const std::string run = dir_ + "/run";
+  ASSERT_TRUE(MakeDirectories(ContainerDirectory(run, "c2"), 0700));
+  const std::string file = ContainerDirectory(run, "c2") + "/record.json";
+  ASSERT_TRUE(WriteFileAtomically(file, EncodeRecord(Sample()), 0600));
+  EXPECT_FALSE(ReadRecord(run, "c2"));
+  ASSERT_TRUE(WriteFileAtomically(file, "{", 0600));
+  EXPECT_FALSE(ReadRecord(run, "c2"));
+  Record renamed = Sample();
+  renamed.id = "c2";
+  ASSERT_TRUE(WriteFileAtomically(file, EncodeRecord(renamed), 0666));
+  EXPECT_FALSE(ReadRecord(run, "c2")) << "others can write it";
+  ASSERT_EQ(chmod(file.c_str(), 0600), 0);
+  EXPECT_TRUE(ReadRecord(run, "c2"));
+}
+
+TEST_F(RecordTest, ARunDirectoryThatOthersCanWriteIsRefused) {
+  const std::string run = dir_ + "/run";
+  ASSERT_TRUE(MakeRunDirectory(run, "exec"));
+  ASSERT_EQ(chmod(run.c_str(), 0777), 0);
+  const Result<std::string> made = MakeRunDirectory(run, "exec");
+  ASSERT_FALSE(made);
+  EXPECT_THAT(made.error().message, HasSubstr("nobody else can write"));
+}
+
+}  // namespace
+}  // namespace landgate::hook
