@@ -8,12 +8,14 @@
 #include <utility>
 
 #include "base/capability_names.h"
+#include "base/files.h"
 #include "base/paths.h"
 #include "base/unique_fd.h"
 #include "policy/decide_network.h"
 #include "policy/decide_path.h"
 #include "policy/decide_privilege.h"
 #include "policy/destination.h"
+#include "policy/document_json.h"
 #include "policy/glob.h"
 #include "policy/syscall_table.h"
 #include "sandbox/resolve.h"
@@ -54,7 +56,7 @@ Result<policy::PathRules> RulesIn(const sandbox::ContainerRoot& root, const Poli
       const bool glob = target.kind == PathKind::kGlob;
       const std::string literal = glob ? policy::LiteralPrefix(target.path) : target.path;
       Result<std::optional<sandbox::Object>> object = root.Resolve(literal);
-      if (!object) return Context(rule.origin.file + ": " + rule.origin.pointer, object);
+      if (!object) return Context(rule.origin.file + ": " + target.path, object);
       if (!*object) continue;
       std::string path = (*object)->path;
       if (glob)
@@ -93,26 +95,40 @@ Decision DenyByLayer(const policy::LandlockConfig& layer) {
 
 // --- the four kinds of question -----------------------------------------------------------------
 
-// A merged policy keeps each rule's own file; a decision names the rule by its pointer alone.
-policy::Origin OriginOf(const Policy& policy, const Decision& decision) {
-  if (decision.rule.empty()) return {};
-  std::vector<policy::Origin> candidates;
-  if (policy.paths) {
-    for (const policy::PathRule& rule : *policy.paths) candidates.push_back(rule.origin);
+// A decision names its rule by the pointer alone, and two merged documents can have the same one.
+// So the rules are numbered before they are asked, and the number is looked up afterwards.
+Policy Numbered(Policy policy, std::vector<policy::Origin>& origins) {
+  const auto number = [&origins](auto& rules) {
+    for (auto& rule : rules) {
+      origins.push_back(rule.origin);
+      rule.origin.pointer = "#" + std::to_string(origins.size() - 1);
+    }
+  };
+  if (policy.paths) number(*policy.paths);
+  if (policy.network) number(*policy.network);
+  number(policy.landlock_layers);
+  return policy;
+}
+
+// Sections without rules are united in merging, and no longer say which document they came from.
+bool IsOneDocument(const Policy& policy) {
+  Result<std::string> text = ReadFile(policy.file);
+  if (!text) return false;
+  Result<Policy> document = policy::DecodePolicy(*text, policy.name, policy.file);
+  return document && document->extends.empty();
+}
+
+policy::Origin OriginOf(const Policy& policy, const std::vector<policy::Origin>& origins,
+                        const std::string& rule) {
+  if (rule.empty()) return {};
+  if (rule.starts_with("#")) {
+    size_t index = origins.size();
+    (void)std::from_chars(rule.data() + 1, rule.data() + rule.size(), index);  // ours, see Numbered
+    return index < origins.size() ? origins[index] : policy::Origin{};
   }
-  if (policy.network) {
-    for (const policy::NetworkRule& rule : *policy.network) candidates.push_back(rule.origin);
-  }
-  for (const policy::LandlockConfig& layer : policy.landlock_layers)
-    candidates.push_back(layer.origin);
-  std::optional<policy::Origin> found;
-  for (const policy::Origin& origin : candidates) {
-    if (origin.pointer != decision.rule) continue;
-    // The same pointer in two documents: nothing here tells them apart, so name no file.
-    if (found && found->file != origin.file) return {"", decision.rule};
-    found = origin;
-  }
-  return found ? *found : policy::Origin{policy.file, decision.rule};
+  if (rule.starts_with("/capabilities") && policy.capabilities)
+    return {policy.capabilities->origin.file, rule};
+  return {IsOneDocument(policy) ? policy.file : "", rule};
 }
 
 Result<Rights> ParseRights(const std::vector<std::string>& names) {
@@ -298,7 +314,9 @@ Result<Explained> ExplainCapability(const Policy& policy, const std::string& giv
 
 }  // namespace
 
-Result<Explained> Explain(const Policy& policy, const Question& question) {
+Result<Explained> Explain(const Policy& merged, const Question& question) {
+  std::vector<policy::Origin> origins;
+  const Policy policy = Numbered(merged, origins);
   Result<Explained> explained = BadUsage("nothing was asked");
   if (question.path) explained = ExplainPath(policy, question);
   if (question.connect)
@@ -307,9 +325,9 @@ Result<Explained> Explain(const Policy& policy, const Question& question) {
   if (question.syscall) explained = ExplainSyscall(policy, *question.syscall);
   if (question.capability) explained = ExplainCapability(policy, *question.capability);
   if (!explained) return Forward(explained);
-  const policy::Origin origin = OriginOf(policy, explained->decision);
-  explained->rule_file = origin.file;
-  explained->rule_pointer = explained->decision.rule;
+  policy::Origin origin = OriginOf(policy, origins, explained->decision.rule);
+  explained->decision.rule = origin.pointer;
+  explained->rule_file = std::move(origin.file);
   return explained;
 }
 

@@ -25,9 +25,8 @@ struct Explained {
   std::vector<std::string> asked;  // rights by Landlock's names, with path
   std::string resolved;            // with root, where it differs from the path as asked
   policy::Decision decision;
-  std::string rule_file;  // where decision.rule points to; empty where no rule decided
-  std::string rule_pointer;
-  std::string note;  // what else is to be known; may be empty
+  std::string rule_file;  // where decision.rule points to; empty where no one file can be named
+  std::string note;       // what else is to be known; may be empty
 };
 
 // Errors: a right, destination, call or capability that doesn't exist (bad usage), a root that

@@ -122,9 +122,9 @@ std::string Joined(const std::vector<std::string>& words) {
 }
 
 std::string RuleText(const Explained& explained) {
-  if (explained.rule_pointer.empty()) return "none";
-  if (explained.rule_file.empty()) return explained.rule_pointer;
-  return explained.rule_file + ": " + explained.rule_pointer;
+  if (explained.decision.rule.empty()) return "none";
+  if (explained.rule_file.empty()) return explained.decision.rule;
+  return explained.rule_file + ": " + explained.decision.rule;
 }
 
 void PrintExplained(const Explained& explained) {
@@ -155,7 +155,7 @@ Json ExplainedJson(const std::string& policy_name, const Explained& explained) {
   value["errno"] = allowed ? Json(nullptr) : Json(ErrnoName(decision.error_number));
   value["errnoNumber"] = allowed ? 0 : decision.error_number;
   value["reason"] = policy::ReasonName(decision.reason);
-  value["rule"] = explained.rule_pointer.empty() ? Json(nullptr) : Json(explained.rule_pointer);
+  value["rule"] = explained.decision.rule.empty() ? Json(nullptr) : Json(explained.decision.rule);
   value["file"] = explained.rule_file.empty() ? Json(nullptr) : Json(explained.rule_file);
   if (!explained.note.empty()) value["note"] = explained.note;
   return value;

@@ -213,6 +213,23 @@ class Explain(CtlTest):
         self.expect(0, "policy", "explain", layer, "--connect", "10.0.0.1:443")
         self.expect(1, "policy", "explain", layer, "--connect", "10.0.0.1:80")
 
+    def test_merged_rules_are_told_apart(self):
+        parent = self.policy("parent", {"landgate": 1, "paths": [
+            {"deny": ["all"], "beneath": ["/proc/kcore"]}]})
+        child = self.policy("child", {"landgate": 1, "extends": ["parent"], "paths": [
+            {"allow": ["read", "execute"], "beneath": ["/"]}]})
+        for path, status, file in [("/proc/kcore", 1, parent), ("/usr", 0, child)]:
+            answer = self.expect_json(status, "policy", "explain", child, "--path", path,
+                                      "--right", "read")
+            self.assertEqual(answer["rule"], "/paths/0")
+            self.assertTrue(os.path.samefile(answer["file"], file), answer)
+        # A section that merging unites names no document, rather than a wrong one.
+        self.policy("quiet", {"landgate": 1, "syscalls": {"deny": ["ptrace"]}})
+        noisy = self.policy("noisy", {"landgate": 1, "extends": ["quiet"]})
+        for name, file in [("quiet", str(self.policies / "quiet.json")), (noisy, None)]:
+            answer = self.expect_json(1, "policy", "explain", name, "--syscall", "ptrace")
+            self.assertEqual((answer["rule"], answer["file"]), ("/syscalls/deny", file))
+
     def test_protected_paths_of_the_node(self):
         self.write_config(protected=["/workspace/secret"])
         denied = self.ask(1, "--path", "/workspace/secret/key", "--right", "read")
