@@ -193,8 +193,8 @@ struct NumberedCode {
   Code code;
 };
 
-// A search tree over the numbers. When a filter is loaded the kernel runs it for every system call of
-// both architectures, to learn which are always allowed; with a chain that takes twice as long.
+// A search tree over the numbers. When a filter is loaded the kernel runs it for every system call
+// of both architectures, to learn which are always allowed; with a chain that takes twice as long.
 Code Dispatch(std::span<const NumberedCode> calls) {
   Code code;
   if (calls.size() <= 2) {
