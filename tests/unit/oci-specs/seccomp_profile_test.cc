@@ -322,7 +322,8 @@ TEST(FindNotifyEntriesTest, TellsOursFromOthers) {
 
 // --- properties ------------------------------------------------------------------------------
 
-rc::Gen<Json> GenEntry() {
+// Generators hand out text: rapidcheck could not show a Json.
+rc::Gen<std::string> GenEntry() {
   return rc::gen::exec([] {
     const std::vector<std::string> names = {"prctl", "seccomp", "capset", "landlock_add_rule",
                                             "read",  "bpf",     "open",   "statx"};
@@ -340,18 +341,21 @@ rc::Gen<Json> GenEntry() {
                                         {"value", *rc::gen::inRange(0, 9)},
                                         {"op", "SCMP_CMP_EQ"}}});
     }
-    return entry;
+    return entry.dump();
   });
 }
 
-rc::Gen<Json> GenProfile() {
+rc::Gen<std::string> GenProfile() {
   return rc::gen::exec([] {
     Json profile;
     profile["defaultAction"] =
         *rc::gen::element<std::string>("SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL");
     if (*rc::gen::arbitrary<bool>()) profile["defaultErrnoRet"] = 38;
-    profile["syscalls"] = *rc::gen::container<std::vector<Json>>(GenEntry());
-    return profile;
+    profile["syscalls"] = Json::array();
+    for (const std::string& entry : *rc::gen::container<std::vector<std::string>>(GenEntry())) {
+      profile["syscalls"].push_back(Json::parse(entry));
+    }
+    return profile.dump();
   });
 }
 
@@ -368,7 +372,7 @@ std::vector<Json> RulesOf(const Json& profile, const std::string& name) {
 }
 
 RC_GTEST_PROP(OpenForLauncherTest, EveryOtherNameKeepsItsRules, ()) {
-  const Json before = *GenProfile();
+  const Json before = Json::parse(*GenProfile());
   const Opened opened = OpenTwice(before.dump());
   const Json after = Json::parse(opened.text);
   const auto& names = opened.change.opened;
@@ -376,21 +380,21 @@ RC_GTEST_PROP(OpenForLauncherTest, EveryOtherNameKeepsItsRules, ()) {
        {"prctl", "seccomp", "capset", "landlock_add_rule", "read", "bpf", "open", "statx"}) {
     const auto rules = RulesOf(after, name);
     if (std::find(names.begin(), names.end(), name) == names.end()) {
-      RC_ASSERT(rules == RulesOf(before, name));
+      RC_ASSERT((rules == RulesOf(before, name)));
     } else {
-      RC_ASSERT(rules == std::vector<Json>(1, Json({{"action", "SCMP_ACT_ALLOW"}})));
+      RC_ASSERT((rules == std::vector<Json>(1, Json({{"action", "SCMP_ACT_ALLOW"}}))));
     }
   }
 }
 
 // A notification never stands where the engine's profile denied.
 RC_GTEST_PROP(AddNotifyTest, NeverGrantsWhatTheProfileDenies, ()) {
-  const Json before = *GenProfile();
+  const Json before = Json::parse(*GenProfile());
   const std::string text = Add(before.dump(), {"read", "bpf"}, AddNotify);
   if (text.starts_with("error")) return;
   RC_ASSERT(Add(text, {"read", "bpf"}, AddNotify) == text);
   const Json after = Json::parse(text);
-  RC_ASSERT(RulesOf(after, "open") == RulesOf(before, "open"));
+  RC_ASSERT((RulesOf(after, "open") == RulesOf(before, "open")));
   for (const char* name : {"read", "bpf"}) {
     const std::string fallback = before["defaultAction"];
     std::string last = fallback;  // the last unconditional rule, as libseccomp has it
@@ -408,11 +412,13 @@ RC_GTEST_PROP(AddNotifyTest, NeverGrantsWhatTheProfileDenies, ()) {
       }
     }
     for (const Json& rule : RulesOf(after, name)) {
-      if (rule["action"] != "SCMP_ACT_NOTIFY") continue;
+      const std::vector<Json> engine = RulesOf(before, name);
+      const bool foreign = std::find(engine.begin(), engine.end(), rule) != engine.end();
+      if (rule["action"] != "SCMP_ACT_NOTIFY" || foreign) continue;
       if (rule.contains("args")) {
         RC_ASSERT(conditional_allow);
       } else {
-        RC_ASSERT(last == "SCMP_ACT_ALLOW" || last == "SCMP_ACT_LOG");
+        RC_ASSERT((last == "SCMP_ACT_ALLOW" || last == "SCMP_ACT_LOG"));
       }
     }
   }
