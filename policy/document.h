@@ -43,10 +43,10 @@ struct PathRule {
   Rights rights = 0;
   bool names_unix = false;  // "unix" or "resolve_unix" was written out, not by way of "all"
   std::vector<PathTarget> targets;
-  bool optional = false;   // a missing path is skipped and reported
-  bool required = false;   // out of the user's reach is a refusal, not a report
-  bool runtime = false;    // holds for names that appear later: the agent's work
-  bool final = false;      // no deeper rule overrides it
+  bool optional = false;          // a missing path is skipped and reported
+  bool required = false;          // out of the user's reach is a refusal, not a report
+  bool runtime = false;           // holds for names that appear later: the agent's work
+  bool final = false;             // no deeper rule overrides it
   bool accept_hardlinks = false;  // "hardlinks": "accept"
   bool is_protected = false;      // made from the node's `protected` list
   Mask mask = Mask::kDevNull;
@@ -114,7 +114,7 @@ struct Approval {
 
 // A LandlockConfig document: one Landlock layer of its own. See landlock_config_json.h.
 struct LandlockConfig {
-  int abi = 0;  // 0: not given
+  int abi = 0;                                           // 0: not given
   uint64_t handled_fs = 0, handled_net = 0, scoped = 0;  // rights used in rules included
   struct Path {
     Rights rights = 0;
@@ -135,8 +135,8 @@ struct Policy {
   std::string description;
   std::vector<std::string> extends;
   LandlockUse landlock = LandlockUse::kRequired;
-  std::optional<LandlockUse> landlock_given;  // as written; merging takes the stricter
-  int min_abi = 0;                            // 0: not given
+  std::optional<LandlockUse> landlock_given;        // as written; merging takes the stricter
+  int min_abi = 0;                                  // 0: not given
   std::optional<std::vector<PathRule>> paths;       // absent: not restricted. Present: default deny
   std::optional<std::vector<NetworkRule>> network;  // likewise
   std::optional<Capabilities> capabilities;
