@@ -27,8 +27,12 @@ using policy::Json;
 
 constexpr std::chrono::seconds kTimeout{20};
 
-Json Mounts() {
-  return Json::array({{{"destination", "/proc"}, {"type", "proc"}, {"source", "proc"}},
+Json Mounts(const std::string& launcher) {
+  return Json::array({{{"destination", "/init"},
+                       {"type", "bind"},
+                       {"source", launcher},
+                       {"options", {"bind", "ro"}}},
+                      {{"destination", "/proc"}, {"type", "proc"}, {"source", "proc"}},
                       {{"destination", "/dev"},
                        {"type", "tmpfs"},
                        {"source", "tmpfs"},
@@ -51,7 +55,7 @@ Json Linux(const Json& seccomp) {
   return value;
 }
 
-Json Config(const Json& seccomp) {
+Json Config(const std::string& launcher, const Json& seccomp) {
   return {{"ociVersion", "1.0.2"},
           {"process",
            {{"terminal", false},
@@ -62,7 +66,7 @@ Json Config(const Json& seccomp) {
             {"noNewPrivileges", true}}},
           {"root", {{"path", "rootfs"}, {"readonly", true}}},
           {"hostname", "landgate-check"},
-          {"mounts", Mounts()},
+          {"mounts", Mounts(launcher)},
           {"linux", Linux(seccomp)}};
 }
 
@@ -140,12 +144,6 @@ class Acceptor {
   UniqueFd stop_;
 };
 
-Status CopyProgram(const std::string& from, const std::string& to) {
-  Result<std::string> bytes = ReadFile(from, size_t{64} << 20);
-  if (!bytes) return Forward(bytes);
-  return WriteFileAtomically(to, *bytes, 0755);
-}
-
 }  // namespace
 
 Result<TrialBundle> TrialBundle::Make(const std::string& launcher) {
@@ -155,17 +153,19 @@ Result<TrialBundle> TrialBundle::Make(const std::string& launcher) {
       std::string(base != nullptr && *base == '/' && strlen(base) < 64 ? base : "/tmp") +
       "/landgate-check-XXXXXX";
   if (mkdtemp(directory.data()) == nullptr) return SystemError(directory, errno);
-  TrialBundle bundle(directory);
+  TrialBundle bundle(directory, launcher);
   for (const char* name : {"/rootfs/proc", "/rootfs/dev", "/state"}) {
     if (Status made = MakeDirectories(directory + name, 0755); !made) return Forward(made);
   }
-  if (Status copied = CopyProgram(launcher, directory + "/rootfs/init"); !copied)
-    return Forward(copied);
+  if (Status made = WriteFileAtomically(directory + "/rootfs/init", "", 0755); !made)
+    return Forward(made);
   return bundle;
 }
 
 TrialBundle::TrialBundle(TrialBundle&& other) noexcept
-    : directory_(std::exchange(other.directory_, "")), runs_(other.runs_) {}
+    : directory_(std::exchange(other.directory_, "")),
+      launcher_(std::move(other.launcher_)),
+      runs_(other.runs_) {}
 
 TrialBundle::~TrialBundle() {
   if (directory_.empty()) return;
@@ -175,7 +175,8 @@ TrialBundle::~TrialBundle() {
 
 Result<Finished> TrialBundle::Run(const std::string& runtime,
                                   const std::vector<std::string>& before, const Json& seccomp) {
-  const std::string config = Config(seccomp).dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string config =
+      Config(launcher_, seccomp).dump(-1, ' ', false, Json::error_handler_t::replace);
   if (Status written = WriteFileAtomically(directory_ + "/config.json", config, 0644); !written)
     return Forward(written);
   const std::string id =

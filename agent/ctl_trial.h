@@ -13,7 +13,7 @@ namespace landgate::ctl {
 // A temporary bundle. The destructor removes it with everything in it.
 class TrialBundle {
  public:
-  // `launcher` is copied into the root file system as /init.
+  // `launcher` is bind-mounted as /init, and not copied: an ordinary user may run and not read it.
   static Result<TrialBundle> Make(const std::string& launcher);
   TrialBundle(TrialBundle&& other) noexcept;
   TrialBundle& operator=(TrialBundle&&) = delete;
@@ -35,9 +35,11 @@ class TrialBundle {
   Result<Listened> RunWithListener(const std::string& runtime, const policy::Json& flags);
 
  private:
-  explicit TrialBundle(std::string directory) : directory_(std::move(directory)) {}
+  TrialBundle(std::string directory, std::string launcher)
+      : directory_(std::move(directory)), launcher_(std::move(launcher)) {}
 
   std::string directory_;  // empty: moved from
+  std::string launcher_;
   int runs_ = 0;
 };
 

@@ -182,6 +182,31 @@ exec {runc} "$@"
         self.assert_state(items, "runtime.runtime.start", "ok")
         self.assert_state(items, "runtime.runtime.floor", "missing")
 
+    def test_as_an_ordinary_user(self):
+        if os.geteuid() != 0:
+            self.skipTest("already one")
+        identity = {"user": 1000, "group": 1000, "extra_groups": [], "cwd": "/"}
+        try:
+            subprocess.run([landgatectl.PROGRAM, "--version"], check=True, capture_output=True,
+                           **identity)
+        except (OSError, subprocess.CalledProcessError):
+            self.skipTest("the programs lie where an ordinary user can't reach them")
+        os.chown(self.scratch, 1000, 1000)
+        for path in self.scratch.rglob("*"):
+            os.chown(path, 1000, 1000)
+        environment = {**os.environ, "HOME": str(self.scratch), "TMPDIR": str(self.scratch),
+                       "XDG_RUNTIME_DIR": str(self.scratch)}
+        items = self.parse(subprocess.run(
+            [landgatectl.PROGRAM, "--config", self.config, "check", "--json"],
+            capture_output=True, text=True, timeout=120, check=False, env=environment, **identity))
+        self.assert_state(items, "config", "ok")
+        self.assert_state(items, "run.directory", "ok")
+        self.assertEqual(items["mount.api"]["state"] == "ok",
+                         items["user.namespaces"]["state"] == "ok")
+        if items.get("runtime.runc.start", {}).get("state") != "ok":
+            self.skipTest("runc can't start rootless containers here")
+        self.assert_state(items, "runtime.runc.floor", "ok")
+
     def test_text_and_colour(self):
         text = self.ctl("check").stdout
         self.assertIn("✓", text)
