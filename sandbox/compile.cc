@@ -204,7 +204,7 @@ class Compilation {
       sections.push_back({&policy, wanted, *handled});
     }
     if (sections.empty()) return {};
-    Result<PathFloor> paths = CompilePaths(sections, root_);
+    Result<PathFloor> paths = CompilePaths(sections, root_, input_.refuse_shared_mounts);
     if (!paths) return Forward(paths);
     layers_ = std::move(paths->layers);
     floor_.mounts = std::move(paths->steps);

@@ -1,8 +1,8 @@
 // From policies and a container's root to a floor: which means enforces which rule.
 //
-// THE place where a rule becomes Landlock, a mount, a maskedPath or a filter rule. The floor never grants what
-// DecidePath denies; for allow rules and literal static denies it grants exactly the same. What it
-// can't enforce is refused with the way out.
+// THE place where a rule becomes Landlock, a mount, a maskedPath or a filter rule. The floor never
+// grants what DecidePath denies; for allow rules and literal static denies it grants exactly the
+// same. What it can't enforce is refused with the way out.
 #ifndef LANDGATE_SANDBOX_COMPILE_H_
 #define LANDGATE_SANDBOX_COMPILE_H_
 
@@ -35,6 +35,9 @@ struct CompileInput {
   int landlock_abi = 0;                  // LandlockAbi(), or another for tests and `compile --abi`
   bool own_network_namespace = true;     // defaults of `scopes`
   bool own_pid_namespace = true;
+  // A mount that propagates to the host can't be masked. False where nothing will be placed: to
+  // look at a plain directory, which lies on the host's own mounts; it is a warning then.
+  bool refuse_shared_mounts = true;
   // System calls that the patch opened in the engine's profile for the launcher.
   std::vector<std::string> closed_again;
   int closed_errno = 1;
@@ -42,16 +45,16 @@ struct CompileInput {
 
 // How one rule target is enforced, for `compile` and for the record of the container.
 struct Means {
-  std::string policy;       // name
-  std::string rule;         // JSON pointer
-  std::string target;       // as written
-  std::string resolved;     // path in the container; empty: missing and skipped
-  std::string means;        // "landlock", "mask", "mask-empty", "read-only", "noexec",
-                            // "read-only,noexec", "bind-back", "maskedPaths", "readonlyPaths",
-                            // "nothing-granted", "skipped"
-  std::string holds;        // "always", or "at-start": whoever replaces the object outside the
-                            // container takes the mask off
-  std::string note;         // consequence to be told, or why it was skipped
+  std::string policy;    // name
+  std::string rule;      // JSON pointer
+  std::string target;    // as written
+  std::string resolved;  // path in the container; empty: missing and skipped
+  std::string means;     // "landlock", "mask", "mask-empty", "read-only", "noexec",
+                         // "read-only,noexec", "bind-back", "maskedPaths", "readonlyPaths",
+                         // "nothing-granted", "skipped"
+  std::string holds;     // "always", or "at-start": whoever replaces the object outside the
+                         // container takes the mask off
+  std::string note;      // consequence to be told, or why it was skipped
 };
 
 // What of the requested Landlock rights the kernel holds.

@@ -43,10 +43,13 @@ struct MountStep {
 using MountSteps = std::vector<MountStep>;
 
 // Places all steps beneath `root` in the mount namespace behind `container` (an open
-// /proc/PID/ns/mnt). The calling process must be single threaded and is left in that namespace;
-// sources (an empty directory, an empty file, /dev/null) are made in a private namespace of its
-// own, between which and the container's it changes to and fro. `root` is opened in the
-// container's. Refuses: a differing object, a mount that is shared (the step would reach the host).
+// /proc/PID/ns/mnt). The calling process must be single threaded and is left in that namespace,
+// with its root and working directory at the namespace's root; `root` is opened in the container's,
+// and /dev/null and /proc of whoever made the namespace can still be reached (it has not pivoted
+// yet). The first mask of a kind is made, all others are clones of it; only the empty file of
+// `"mask": "empty"` needs a private copy of the namespace, once. Works with CAP_SYS_ADMIN in the
+// user namespace that owns the mount namespace: flags are only ever added, never cleared.
+// Refuses: a differing object, a mount that is shared (the step would reach the host).
 // On failure some steps may stand; the caller must not let the container start.
 Status PlaceMounts(const MountSteps& steps, BorrowedFd container, BorrowedFd root);
 

@@ -104,8 +104,8 @@ bool IsWithin(const Restriction& fewer, const Restriction& more) {
 
 class Compiler {
  public:
-  Compiler(const std::vector<PathSection>& sections, BorrowedFd root)
-      : sections_(sections), root_fd_(root), root_(root) {}
+  Compiler(const std::vector<PathSection>& sections, BorrowedFd root, bool refuse_shared)
+      : sections_(sections), root_fd_(root), root_(root), refuse_shared_(refuse_shared) {}
 
   Result<PathFloor> Run() {
     if (Status resolved = ResolveTargets(); !resolved) return Forward(resolved);
@@ -740,11 +740,12 @@ class Compiler {
     if (mount == nullptr) {
       return Refuse(step.path + ": changed while it was looked at; start the container again");
     }
-    if (mount->shared) {
-      return Refuse(step.path +
-                    ": its mount propagates to the host (shared), and so would what "
-                    "protects it; mount it rprivate or rslave");
-    }
+    if (!mount->shared) return {};
+    const std::string what = step.path +
+                             ": its mount propagates to the host (shared), and so would what "
+                             "protects it; mount it rprivate or rslave";
+    if (refuse_shared_) return Refuse(what);
+    if (warned_.insert(mount->point).second) floor_.warnings.push_back(what);
     return {};
   }
 
@@ -818,6 +819,7 @@ class Compiler {
   const std::vector<PathSection>& sections_;
   BorrowedFd root_fd_;
   ContainerRoot root_;
+  bool refuse_shared_;
   std::vector<std::vector<ResolvedTarget>> resolved_;  // until MakeRules
   std::vector<PathRules> rules_;
   std::vector<Target> targets_;
@@ -840,8 +842,9 @@ bool IsKernelPath(std::string_view path) {
   return IsAtOrBeneath(path, "/proc") || IsAtOrBeneath(path, "/sys");
 }
 
-Result<PathFloor> CompilePaths(const std::vector<PathSection>& sections, BorrowedFd root) {
-  return Compiler(sections, root).Run();
+Result<PathFloor> CompilePaths(const std::vector<PathSection>& sections, BorrowedFd root,
+                               bool refuse_shared) {
+  return Compiler(sections, root, refuse_shared).Run();
 }
 
 }  // namespace landgate::sandbox

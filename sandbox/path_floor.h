@@ -32,7 +32,9 @@ struct PathFloor {
   std::vector<Means> means;
   std::vector<std::string> warnings;
 };
-Result<PathFloor> CompilePaths(const std::vector<PathSection>& sections, BorrowedFd root);
+// `refuse_shared`: CompileInput::refuse_shared_mounts.
+Result<PathFloor> CompilePaths(const std::vector<PathSection>& sections, BorrowedFd root,
+                               bool refuse_shared);
 
 // True for /proc, /sys and what lies beneath: the runtime's maskedPaths and readonlyPaths hold
 // there.

@@ -335,6 +335,12 @@ TEST(Masks, ASharedMountIsRefused) {
               const Result<Floor> after = root.CompileTexts({kDenyFile});
               report.True("compile refuses",
                           !after && after.error().message.find("shared") != std::string::npos);
+              CompileInput look;
+              look.policies = *TestRoot::Decode({kDenyFile});
+              look.landlock_abi = LandlockAbi();
+              look.refuse_shared_mounts = false;
+              const Result<Floor> looked = Compile(look, root.root());
+              report.True("a look warns", looked && looked->warnings.size() == 1);
               const Status placed = root.Place(*before);
               report.True("placement refuses",
                           !placed && placed.error().message.find("shared") != std::string::npos);
