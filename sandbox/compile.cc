@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/paths.h"
+#include "policy/glob.h"
 #include "policy/network_floor.h"
 #include "policy/rights.h"
 #include "policy/supported.h"
@@ -38,8 +39,8 @@ std::string Where(const policy::Origin& origin) { return origin.file + ": " + or
 // ----------------------------------------------------------------------------------------
 
 bool ReachesKernelTrees(const PathTarget& target) {
-  return target.kind == PathKind::kGlob ? IsKernelPath(target.path.substr(0, target.path.find('*')))
-                                        : IsKernelPath(target.path);
+  return IsKernelPath(target.kind == PathKind::kGlob ? policy::LiteralPrefix(target.path)
+                                                     : target.path);
 }
 
 // An allow beneath a maskedPath can't be put back by us: the runtime masks after the hooks.
@@ -423,10 +424,12 @@ class Compilation {
 
 Result<StaticFloor> CompileStatic(const std::vector<Policy>& policies) {
   StaticFloor floor;
+  // The strictest of the policies; one that says nothing means confined.
+  if (!policies.empty()) floor.exec_sessions = policy::ExecSessions::kUnconfined;
   for (const Policy& policy : policies) {
     if (Status supported = policy::CheckSupported(policy); !supported) return Forward(supported);
-    floor.exec_sessions =
-        std::max(floor.exec_sessions, policy.exec_sessions.value_or(floor.exec_sessions));
+    floor.exec_sessions = std::max(
+        floor.exec_sessions, policy.exec_sessions.value_or(policy::ExecSessions::kConfined));
     if (!policy.paths) continue;
     for (const PathRule& rule : *policy.paths) {
       if (rule.effect == Effect::kAllow) continue;
