@@ -156,8 +156,7 @@ std::string ContainerName() {
 Item CheckContainer() {
   const std::string name = ContainerName();
   if (name.empty())
-    return {"container", "Surroundings", State::kInfo, "no sign of a container around us",
-            "",          nullptr};
+    return {"container", "Container", State::kInfo, "no sign of one around us", "", nullptr};
   return {
       "container",
       "Surroundings",

@@ -15,13 +15,10 @@ namespace landgate::ctl {
 // Filled in while the command line is parsed. The chosen command is run afterwards, outside the
 // parser, so that none of its errors meets CLI11's exceptions.
 struct Invocation {
-  std::string config_file;   // --config; empty: LANDGATE_CONFIG or the default
-  std::function<int()> run;  // of the chosen command; returns the exit status
+  std::optional<std::string> config_file;  // --config
+  std::function<int()> run;                // of the chosen command; returns the exit status
 
-  std::optional<std::string> given_config() const {
-    return config_file.empty() ? std::nullopt : std::optional<std::string>(config_file);
-  }
-  Result<node::Config> Config() const { return node::LoadConfig(given_config()); }
+  Result<node::Config> Config() const { return node::LoadConfig(config_file); }
 };
 
 void AddPolicyCommands(CLI::App& app, Invocation& invocation);  // policy validate, explain, …

@@ -22,7 +22,8 @@ using policy::Finding;
 using policy::Json;
 using policy::Severity;
 
-constexpr size_t kMostMistakes = 1000;
+// Each one costs another decoding of the document.
+constexpr size_t kMostMistakes = 200;
 
 size_t Count(const std::vector<Finding>& findings, Severity severity) {
   return static_cast<size_t>(
@@ -205,6 +206,8 @@ std::vector<Finding> DecodeFindings(std::string_view text, const std::string& na
     shown.origin.pointer = remainder.Original(last.origin.pointer);
     findings.push_back(std::move(shown));
   }
+  if (findings.size() == kMostMistakes)
+    findings.push_back({Severity::kRefusal, {file, ""}, "there may be more; mend these first"});
   return findings;
 }
 

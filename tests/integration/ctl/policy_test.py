@@ -45,6 +45,7 @@ class CommandLine(CtlTest):
     def test_a_broken_config_is_refused_with_its_place(self):
         self.config.write_text('{"policyDirz": []}')
         self.assertIn("/policyDirz", self.expect(1, "policy", "list").stderr)
+        self.assertEqual(landgatectl.run("--config", "", "policy", "list").returncode, 2)
         self.config.unlink()
         self.assertIn(str(self.config), self.expect(1, "policy", "list").stderr)
 
@@ -75,6 +76,14 @@ class Validate(CtlTest):
         text = self.expect(1, "policy", "validate", DATA / "mistakes.json").stdout
         self.assertIn("mistakes.json: /paths/2/beneath/0: refused: ", text)
         self.assertIn("6 refusals", text)
+
+    def test_a_document_of_nothing_but_mistakes_ends(self):
+        path = self.policy("flood", {"landgate": 1, "paths": [
+            {"allow": ["reed"], "beneath": [f"/{i}"]} for i in range(300)]})
+        (document,) = self.expect_json(1, "policy", "validate", path)["documents"]
+        self.assertEqual(pointers(document)[:3],
+                         ["/paths/0/allow/0", "/paths/1/allow/0", "/paths/2/allow/0"])
+        self.assertIn("more", document["findings"][-1]["message"])
 
     def test_what_needs_an_agent_is_refused_all_of_it(self):
         report = self.expect_json(1, "policy", "validate", DATA / "needs-agent.json")
