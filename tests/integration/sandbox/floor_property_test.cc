@@ -317,7 +317,31 @@ class Differential {
         report_.Fail("MORE: read " + file + " as " + now);
       }
     }
+    MakeAgain(path);
     if (rename(moved.c_str(), path.c_str()) < 0) report_.Fail("can't move back " + path);
+  }
+
+  // The old names, made anew where a directory was moved away, are denied as they were.
+  void MakeAgain(const std::string& path) {
+    std::vector<std::string> made;
+    for (const std::string& directory : tree_.directories) {
+      if (!IsAtOrBeneath(directory, path) || mkdir(directory.c_str(), 0755) < 0) continue;
+      made.push_back(directory);
+      if (!MayBe(literal_, directory, abi::kFsMakeDir)) {
+        report_.Fail("MORE: make again " + directory);
+      }
+      const std::string file = directory + "/again";
+      if (mknod(file.c_str(), S_IFREG | 0755, 0) < 0) continue;
+      if (!MayBe(literal_, file, abi::kFsMakeReg)) report_.Fail("MORE: make " + file);
+      for (const auto& [flags, right] :
+           {std::pair{O_RDONLY, abi::kFsReadFile}, std::pair{O_WRONLY, abi::kFsWriteFile}}) {
+        if (OpenErrno(file, flags) == 0 && !MayBe(literal_, file, right)) {
+          report_.Fail("MORE: open " + file);
+        }
+      }
+      unlink(file.c_str());
+    }
+    for (auto last = made.rbegin(); last != made.rend(); ++last) rmdir(last->c_str());
   }
 
   void ProbeUnlink(const std::string& path) {

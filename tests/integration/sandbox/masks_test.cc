@@ -187,6 +187,27 @@ TEST(Masks, SeenThroughASecondMount) {
       }));
 }
 
+// What is bound back into a mask gets Landlock rules of its own, which hold by every other name:
+// there, a deny that needed no mount before needs one.
+TEST(Masks, WhatIsBoundBackIsNotOpenedByAnotherName) {
+  SKIP_UNLESS_POSSIBLE();
+  EXPECT_EQ("", InRoot([](TestRoot& root, Report& report) {
+              root.File("/w/a/c/f", "x");
+              root.Directory("/m");
+              root.Bind("/w/a", "/m");
+              if (!root.Confine({R"({"landgate": 1, "paths": [
+                    {"allow": ["read"], "beneath": ["/w"]},
+                    {"deny": ["all"], "beneath": ["/m"]}]})",
+                                 R"({"landgate": 1, "paths": [
+                    {"allow": ["read"], "beneath": ["/w", "/w/a/c"]}]})"},
+                                report)) {
+                return;
+              }
+              report.Is("a rule names it", 0, OpenErrno("/w/a/c/f", O_RDONLY));
+              report.True("denied by the other name", OpenErrno("/m/c/f", O_RDONLY) != 0);
+            }));
+}
+
 TEST(Masks, ADeeperAllowIsBoundBack) {
   SKIP_UNLESS_POSSIBLE();
   EXPECT_EQ("", InRoot([](TestRoot& root, Report& report) {
