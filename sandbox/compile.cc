@@ -428,8 +428,8 @@ Result<StaticFloor> CompileStatic(const std::vector<Policy>& policies) {
   if (!policies.empty()) floor.exec_sessions = policy::ExecSessions::kUnconfined;
   for (const Policy& policy : policies) {
     if (Status supported = policy::CheckSupported(policy); !supported) return Forward(supported);
-    floor.exec_sessions = std::max(
-        floor.exec_sessions, policy.exec_sessions.value_or(policy::ExecSessions::kConfined));
+    floor.exec_sessions = std::max(floor.exec_sessions,
+                                   policy.exec_sessions.value_or(policy::ExecSessions::kConfined));
     if (!policy.paths) continue;
     for (const PathRule& rule : *policy.paths) {
       if (rule.effect == Effect::kAllow) continue;
