@@ -416,6 +416,12 @@ void Decoder::Network(const JsonCursor& rule) {
       Reject(item, destination.error().message);
       continue;
     }
+    for (const Operation operation : {Operation::kConnect, Operation::kBind}) {
+      if (!(operation == Operation::kConnect ? decoded.connect : decoded.bind)) continue;
+      if (const Status fits = CheckDestinationFor(operation, *destination); !fits) {
+        Reject(item, fits.error().message);
+      }
+    }
     decoded.to.push_back(std::move(*destination));
   }
   decoded.optional = Flag(rule, "optional");
