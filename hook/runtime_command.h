@@ -52,6 +52,10 @@ struct RuntimeCommand {
 // `arguments` is argv without argv[0]. Errors are ExitStatus::kUsage.
 Result<RuntimeCommand> ParseRuntimeCommand(const std::vector<std::string>& arguments);
 
+// Of a command line that was refused: the global flags before the one that was not understood, so
+// that the refusal reaches the engine's log.
+RuntimeCommand UnderstoodGlobals(const std::vector<std::string>& arguments);
+
 }  // namespace landgate::hook
 
 #endif  // LANDGATE_HOOK_RUNTIME_COMMAND_H_

@@ -115,7 +115,7 @@ int Fail(const Error& error, const RuntimeCommand& command) {
 int Main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   Result<RuntimeCommand> command = ParseRuntimeCommand(arguments);
-  if (!command) return Fail(command.error(), RuntimeCommand());
+  if (!command) return Fail(command.error(), UnderstoodGlobals(arguments));
   if (command->help) {
     fputs(kHelp, stdout);
     return 0;

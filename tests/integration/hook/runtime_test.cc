@@ -89,6 +89,10 @@ TEST_F(RuntimeTest, ARefusalIsSaidWhereEnginesLook) {
   EXPECT_EQ(line["level"], "error");
   EXPECT_THAT(line["msg"].get<std::string>(), HasSubstr("io.landgate.polcy"));
   EXPECT_FALSE(fs::exists(bundle() + "/rootfs/tmp/ran"));
+
+  fs::remove(log);
+  EXPECT_EQ(RuntimeRun("--log " + log + " --log-format json --mystery").status, 2);
+  EXPECT_THAT(ReadText(log), HasSubstr("--mystery"));
 }
 
 TEST_F(RuntimeTest, ExecSessionsAreConfinedInBothForms) {
