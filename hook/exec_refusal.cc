@@ -47,8 +47,13 @@ void Drain(BorrowedFd connection) {
   }
 }
 
+ino_t InodeOf(const std::string& path) {
+  struct stat st;
+  return lstat(path.c_str(), &st) == 0 ? st.st_ino : 0;
+}
+
 // The daemon's life; descriptors but the listener are gone.
-void Serve(const std::string& path, std::chrono::milliseconds patience) {
+void Serve(const std::string& path, ino_t inode, std::chrono::milliseconds patience) {
   pollfd listener{kListenerFd, POLLIN, 0};
   const auto deadline = std::chrono::steady_clock::now() + patience;
   int ready = 0;
@@ -60,7 +65,8 @@ void Serve(const std::string& path, std::chrono::milliseconds patience) {
   UniqueFd connection;
   if (ready > 0) connection.Reset(accept4(kListenerFd, nullptr, nullptr, SOCK_CLOEXEC));
   // Whoever comes later finds nobody. Failure: poststop removes the name, and nobody listens on it.
-  (void)unlink(path.c_str());
+  // By now it may be the socket of the next attempt to start this container, which stays.
+  if (InodeOf(path) == inode) (void)unlink(path.c_str());
   (void)close(kListenerFd);
   if (connection.valid()) Drain(connection);
 }
@@ -103,11 +109,13 @@ Status StartExecRefusal(const std::string& socket_path, std::chrono::millisecond
   if (bound < 0) return SystemError(socket_path, bind_errno);
   if (listen(listener.get(), 1) < 0) return SystemError(socket_path, errno);
 
+  const ino_t inode = InodeOf(socket_path);
+
   const pid_t child = fork();
   if (child < 0) return SystemError("fork", errno);
   if (child == 0) {
     if (!BecomeDaemon(std::move(listener))) _exit(1);
-    Serve(socket_path, patience);
+    Serve(socket_path, inode, patience);
     _exit(0);
   }
   int status = 0;

@@ -136,6 +136,23 @@ TEST_F(ExecRefusalTest, ReplacesAStaleSocket) {
   EXPECT_TRUE(WaitForEnd(connection));
 }
 
+TEST_F(ExecRefusalTest, AnOlderDaemonLeavesTheSocketOfTheNextAttempt) {
+  ASSERT_TRUE(StartExecRefusal(path_, milliseconds(100)));
+  const std::string first = dir_ + "/first";
+  ASSERT_EQ(link(path_.c_str(), first.c_str()), 0);  // its own name for the first socket
+  ASSERT_TRUE(StartExecRefusal(path_, milliseconds(10000)));
+  // The first daemon ends with its connection, and then nobody listens on its socket any more.
+  const std::string next = std::exchange(path_, first);
+  UniqueFd connection;
+  for (int i = 0; i < 1000 && Connect(connection) == 0; ++i) (void)poll(nullptr, 0, 10);
+  EXPECT_EQ(Connect(connection), ECONNREFUSED);
+  unlink(first.c_str());
+  path_ = next;
+  EXPECT_EQ(Connect(connection), 0);
+  ASSERT_EQ(shutdown(connection.get(), SHUT_WR), 0);
+  EXPECT_TRUE(WaitForEnd(connection));
+}
+
 TEST_F(ExecRefusalTest, SaysWhenThePathDoesNotFitASocket) {
   const Status started = StartExecRefusal(dir_ + "/" + std::string(120, 'x'), milliseconds(1));
   ASSERT_FALSE(started);
