@@ -215,6 +215,8 @@ int CompileCommand(const Invocation& invocation, const CompileOptions& options) 
   input.landlock_abi = options.abi_given ? options.abi : LandlockAbi();
   input.own_network_namespace = !options.host_network;
   input.own_pid_namespace = !options.host_pid;
+  // Nothing is mounted here, and runtimes mount a container's root private.
+  input.refuse_shared_mounts = false;
   const UniqueFd root(open(options.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return PrintError(SystemError("root " + options.root, errno).value());
   Result<sandbox::Floor> floor = sandbox::Compile(input, root);

@@ -333,6 +333,7 @@ class Compilation {
                          PlannedLayer& layer) {
     Means means;
     means.policy = policy.name;
+    means.file = document.origin.file;
     means.rule = document.origin.pointer;
     means.target = path.path;
     means.holds = "always";

@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstring>
 
 #include "policy/json_reader.h"
 #include "policy/rights.h"
@@ -102,6 +103,7 @@ Json StepJson(const MountStep& step) {
 Json MeansJson(const Means& means) {
   Json json = Json::object();
   json["policy"] = means.policy;
+  json["file"] = means.file;
   json["rule"] = means.rule;
   json["target"] = means.target;
   json["resolved"] = means.resolved;
@@ -134,8 +136,14 @@ std::string Printable(const std::string& text) {
   return printable;
 }
 
+std::string ErrnoName(int number) {
+  const char* const name = strerrorname_np(number);
+  return name ? name : "errno " + std::to_string(number);
+}
+
 std::string MeansText(const Means& means) {
-  std::string line = means.policy + " " + means.rule + "  " + Printable(means.target);
+  std::string line = Printable(means.file.substr(means.file.rfind('/') + 1)) + " " + means.rule +
+                     "  " + Printable(means.target);
   if (!means.resolved.empty() && means.resolved != means.target) {
     line += " -> " + Printable(means.resolved);
   }
@@ -214,7 +222,7 @@ std::string FloorText(const Floor& floor) {
   for (const FilterRule& rule : floor.filter_rules) {
     text += "  " + rule.syscall;
     if (!rule.condition.empty()) text += " (" + rule.condition + ")";
-    text += "  errno " + std::to_string(rule.error_number) + "  " + rule.because + "\n";
+    text += "  " + ErrnoName(rule.error_number) + "  " + rule.because + "\n";
   }
   for (const std::string& warning : floor.warnings) text += "warning: " + Printable(warning) + "\n";
   return text;

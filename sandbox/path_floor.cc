@@ -784,6 +784,7 @@ class Compiler {
     for (const Target& target : targets_) {
       Means means;
       means.policy = sections_[target.section].policy->name;
+      means.file = target.rule->origin.file;
       means.rule = target.rule->origin.pointer;
       means.target = target.written;
       means.resolved = target.resolved;
