@@ -46,7 +46,8 @@ struct CompileInput {
 // How one rule target is enforced, for `compile` and for the record of the container.
 struct Means {
   std::string policy;    // name
-  std::string rule;      // JSON pointer
+  std::string file;      // the document the rule stands in: the policy's, or one it extends
+  std::string rule;      // JSON pointer within `file`
   std::string target;    // as written
   std::string resolved;  // path in the container; empty: missing and skipped
   std::string means;     // "landlock", "mask", "mask-empty", "read-only", "noexec",
