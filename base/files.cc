@@ -104,10 +104,17 @@ Status CheckWay(const std::string& path, uid_t owner) {
 }  // namespace
 
 Result<std::string> ReadAll(BorrowedFd fd, size_t limit) {
+  // One byte more than a file holds, so that its end shows without growing. Small otherwise:
+  // pages that are not needed cost a start more than the read does.
+  struct stat st;
+  size_t size = 4096;
+  if (fstat(fd.get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+    size = static_cast<size_t>(st.st_size) + 1;
+  }
   std::string bytes;
   size_t used = 0;
   while (true) {
-    if (used == bytes.size()) bytes.resize(std::min(limit + 1, used ? used * 2 : size_t{65536}));
+    if (used == bytes.size()) bytes.resize(std::min(limit + 1, used ? used * 4 : size));
     const ssize_t count = read(fd.get(), bytes.data() + used, bytes.size() - used);
     if (count < 0) {
       if (errno == EINTR) continue;

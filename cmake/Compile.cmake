@@ -2,7 +2,7 @@
 add_library(landgate_compile INTERFACE)
 target_compile_options(landgate_compile INTERFACE
   -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wnon-virtual-dtor -Wundef -Werror
-  -fstack-protector-strong)
+  -fstack-protector-strong -ffunction-sections -fdata-sections)
 target_include_directories(landgate_compile INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(landgate_compile INTERFACE
   _GNU_SOURCE LANDGATE_VERSION="${PROJECT_VERSION}" JSON_NOEXCEPTION FMT_HEADER_ONLY)
@@ -43,7 +43,8 @@ function(landgate_program name)
   cmake_parse_arguments(ARG "STATIC" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE landgate_compile ${ARG_LINK})
-  target_link_options(${name} PRIVATE -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections)
+  target_link_options(${name} PRIVATE -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections
+    $<$<CONFIG:Release>:-s>)
   if(ARG_STATIC AND LANDGATE_STATIC_PIE)
     target_link_options(${name} PRIVATE -static-pie)
   elseif(NOT ARG_STATIC)

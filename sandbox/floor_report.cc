@@ -194,7 +194,7 @@ std::string FloorJson(const Floor& floor) {
   });
   json["warnings"] = floor.warnings;
   // Names of files are bytes; what is not UTF-8 is replaced, never a reason to fail.
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::string FloorText(const Floor& floor) {
