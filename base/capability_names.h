@@ -16,9 +16,9 @@ using CapabilitySet = uint64_t;  // bit N = capability number N
 inline constexpr int kCapabilityCount = 41;  // CAP_CHOWN … CAP_CHECKPOINT_RESTORE (Linux 5.9)
 inline constexpr CapabilitySet kAllCapabilities = (CapabilitySet{1} << kCapabilityCount) - 1;
 
-std::string_view CapabilityName(int number);                       // "" out of range
-std::optional<int> CapabilityNumber(std::string_view name);        // "CAP_SYS_ADMIN"
-std::vector<std::string> CapabilityNames(CapabilitySet set);       // ascending
+std::string_view CapabilityName(int number);                  // "" out of range
+std::optional<int> CapabilityNumber(std::string_view name);   // "CAP_SYS_ADMIN"
+std::vector<std::string> CapabilityNames(CapabilitySet set);  // ascending
 
 }  // namespace landgate
 

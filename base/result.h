@@ -19,9 +19,9 @@ namespace landgate {
 // Exit status of every program; part of the interface and never renumbered.
 enum class ExitStatus : int {
   kDone = 0,
-  kRefused = 1,      // by policy, configuration, or a document that is not what it must be
-  kUsage = 2,        // bad command line
-  kImpossible = 3,   // not possible here: kernel, runtime, no agent
+  kRefused = 1,     // by policy, configuration, or a document that is not what it must be
+  kUsage = 2,       // bad command line
+  kImpossible = 3,  // not possible here: kernel, runtime, no agent
 };
 
 struct Error {

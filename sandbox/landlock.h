@@ -1,7 +1,7 @@
 // Applies Landlock layers to the calling thread.
 //
-// What Landlock does not cover: stat, chmod, chown, utimes, xattr, access(2), O_PATH opens, names in
-// directories that may be searched, memfd and pipes, descriptors opened before. A layer that
+// What Landlock does not cover: stat, chmod, chown, utimes, xattr, access(2), O_PATH opens, names
+// in directories that may be searched, memfd and pipes, descriptors opened before. A layer that
 // handles any FS right also denies mount(2), umount2(2), pivot_root(2) and move_mount(2).
 // Kernel: Linux 5.13 and later, see landlock(7). Constants are ours (base/linux_abi.h).
 #ifndef LANDGATE_SANDBOX_LANDLOCK_H_

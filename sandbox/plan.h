@@ -29,9 +29,9 @@ struct ObjectId {
 };
 
 struct PlannedPath {
-  std::string path;       // resolved in the container: no symlink in it
-  uint64_t rights = 0;    // LANDLOCK_ACCESS_FS_*, already fit for the object's type
-  bool required = false;  // out of the user's reach: refuse instead of skipping
+  std::string path;                // resolved in the container: no symlink in it
+  uint64_t rights = 0;             // LANDLOCK_ACCESS_FS_*, already fit for the object's type
+  bool required = false;           // out of the user's reach: refuse instead of skipping
   std::optional<ObjectId> object;  // compared when the entrypoint starts, not in exec sessions
   bool operator==(const PlannedPath&) const = default;
 };
@@ -51,9 +51,9 @@ struct PlannedLayer {
 };
 
 struct Plan {
-  std::vector<PlannedLayer> layers;            // restrict_self in this order; ≤ 15
-  std::optional<CapabilitySet> keep;           // intersected into every capability set
-  std::vector<uint8_t> filter;                 // struct sock_filter[]; empty: none
+  std::vector<PlannedLayer> layers;   // restrict_self in this order; ≤ 15
+  std::optional<CapabilitySet> keep;  // intersected into every capability set
+  std::vector<uint8_t> filter;        // struct sock_filter[]; empty: none
   bool operator==(const Plan&) const = default;
 };
 
