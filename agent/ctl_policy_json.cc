@@ -135,7 +135,7 @@ Json LandlockConfigJson(const policy::LandlockConfig& layer) {
     handled["handledAccessNet"] = policy::NetRightNames(layer.handled_net);
   if (layer.scoped != 0) {
     Json scoped = Json::array();
-    for (std::string name : policy::ScopeNames(layer.scoped))
+    for (const std::string& name : policy::ScopeNames(layer.scoped))
       scoped.push_back(name == "abstract-unix" ? "abstract_unix_socket" : name);
     handled["scoped"] = std::move(scoped);
   }

@@ -25,6 +25,7 @@ bool RootIsMapped() {
   unsigned inside = 0;
   unsigned outside = 0;
   unsigned length = 0;
+  // NOLINTNEXTLINE(cert-err34-c): the kernel's own text, whose numbers fit
   return sscanf(map->c_str(), "%u %u %u", &inside, &outside, &length) == 3 && outside == 0 &&
          length == 4294967295U;
 }

@@ -39,8 +39,8 @@ int FirstUnusedFd(int preserve_fds) {
   constexpr int kMargin = 16;
   constexpr int kMost = 4096;
   const char* listen_fds = getenv("LISTEN_FDS");
-  const int passed = listen_fds ? std::clamp(atoi(listen_fds), 0, kMost) : 0;
-  return 3 + kMargin + passed + std::min(preserve_fds, kMost);
+  const long passed = listen_fds ? std::clamp(strtol(listen_fds, nullptr, 10), 0L, long{kMost}) : 0;
+  return 3 + kMargin + static_cast<int>(passed) + std::min(preserve_fds, kMost);
 }
 
 Result<UniqueFd> HoldDocument(std::string_view text, int at_least) {

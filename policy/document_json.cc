@@ -45,8 +45,9 @@ class Decoder {
     Note(where.Fail(message).value());
   }
   bool Check(Status status) {
-    if (!status) Note(std::move(status).error());
-    return status.has_value();
+    if (status) return true;
+    Note(std::move(status).error());
+    return false;
   }
   template <class T>
   T Take(Result<T> result) {

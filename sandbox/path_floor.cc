@@ -268,6 +268,7 @@ class Compiler {
       report.means = "skipped";
       report.note = "nothing matched when the container started";
       targets_.push_back(std::move(report));
+      return {};
     }
     for (const std::string& path : matches->paths) {
       Result<std::optional<Object>> match = root_.Lookup(path);
