@@ -112,6 +112,10 @@ Result<UniqueFd> PidfdOpen(pid_t pid) {
   return FdOrError("pidfd_open", syscall(SYS_pidfd_open, pid, 0));
 }
 
+Result<UniqueFd> PidfdGetfd(BorrowedFd pidfd, int fd) {
+  return FdOrError("pidfd_getfd", syscall(SYS_pidfd_getfd, pidfd.get(), fd, 0));
+}
+
 Status PidfdSendSignal(BorrowedFd pidfd, int signal) {
   return OkOrError("pidfd_send_signal",
                    syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0));

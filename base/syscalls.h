@@ -40,6 +40,9 @@ Result<UniqueFd> NewTmpfs(std::string_view options);
 
 // --- processes
 Result<UniqueFd> PidfdOpen(pid_t pid);                          // Linux 5.3
+// A duplicate of descriptor `fd` of that process: the same open file description. Linux 5.6.
+// EPERM: the caller may not trace the process.
+Result<UniqueFd> PidfdGetfd(BorrowedFd pidfd, int fd);
 Status PidfdSendSignal(BorrowedFd pidfd, int signal);           // Linux 5.1
 
 }  // namespace landgate

@@ -1,6 +1,5 @@
 // landgate-hook: the OCI hook, and `inject` for bundles of plain runc. docs/hook.md is the manual.
 #include <stdio.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +8,7 @@
 
 #include "base/files.h"
 #include "hook/bundle.h"
+#include "hook/complaint.h"
 #include "hook/exec_refusal.h"
 #include "hook/front_end.h"
 #include "hook/poststop.h"
@@ -94,8 +94,7 @@ Status Inject(const Options& options) {
 
 int Exit(const Status& done) {
   if (done) return static_cast<int>(ExitStatus::kDone);
-  fprintf(stderr, "landgate-hook: %s\n", done.error().message.c_str());
-  return static_cast<int>(done.error().status);
+  return Complain(done.error());
 }
 
 int Main(int argc, char** argv) {
@@ -133,15 +132,7 @@ int Main(int argc, char** argv) {
     fprintf(stderr, "landgate-hook: %s; see landgate-hook --help\n", error.what());
     return static_cast<int>(ExitStatus::kUsage);
   }
-  if (precreate->parsed()) {
-    const Status done = Precreate(options);
-    if (!done) {
-      // podman says no more of a failed precreate hook than its exit status.
-      openlog("landgate-hook", LOG_PID, LOG_DAEMON);
-      syslog(LOG_ERR, "%s", done.error().message.c_str());
-    }
-    return Exit(done);
-  }
+  if (precreate->parsed()) return Exit(Precreate(options));
   if (poststop->parsed()) return Exit(RunPoststop(options));
   if (inject->parsed()) return Exit(Inject(options));
   return Exit(RunPrestart(options));
