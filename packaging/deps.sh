@@ -10,17 +10,16 @@
 # Does nothing where everything is there. As an ordinary user it asks sudo.
 set -eu
 
-build="build-essential cmake ninja-build pkg-config python3-minimal git ca-certificates
+build="build-essential cmake ninja-build pkg-config python3 git ca-certificates
   libseccomp-dev libcap-dev nlohmann-json3-dev libcli11-dev libfmt-dev libexpected-dev"
 run="runc busybox-static"
 test="libgtest-dev libgmock-dev librapidcheck-dev ccache clang clang-format clang-tidy libclang-rt-14-dev
-  crun podman docker.io containerd uidmap slirp4netns jq python3 python3-jsonschema"
-bench="libbenchmark-dev"
+  crun podman docker.io containerd uidmap slirp4netns python3-jsonschema"
 
 case "${1:-all}" in
   build) packages="$build" ;;
   run) packages="$build $run" ;;
-  all) packages="$build $run $test $bench" ;;
+  all) packages="$build $run $test" ;;
   *) echo "usage: $0 [all|build|run]" >&2; exit 2 ;;
 esac
 
