@@ -69,5 +69,5 @@ printf '\n== the same with the annotation io.landgate.policy=agent-workspace: la
 LANDGATE_CONFIG=$dir/config.json LANDGATE_RUNTIME=runc \
   "$bin/landgate-runtime" --root "$dir/runc" run --bundle "$dir/confined" "$id-confined"
 
-printf '\nThe policy: packaging/profiles/agent-workspace.json. What the kernel was told:\n'
-printf '  build/release/bin/landgatectl policy explain agent-workspace   (see docs/)\n'
+printf '\nThe policy is packaging/profiles/agent-workspace.json. Ask it:\n'
+printf '  build/release/bin/landgatectl policy explain agent-workspace --path /workspace/.git/config --right write\n'
