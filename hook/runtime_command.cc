@@ -1,5 +1,6 @@
 #include "hook/runtime_command.h"
 
+#include <algorithm>
 #include <charconv>
 #include <span>
 #include <string_view>
@@ -142,6 +143,8 @@ constexpr Command kCommands[] = {
     {"checkpoint", kCheckpointFlags},
 };
 
+constexpr std::string_view kOurs = "landgate-";  // how our own flags begin
+
 const Flag* Find(std::span<const Flag> table, std::string_view name) {
   for (const Flag& flag : table) {
     if (flag.name == name) return &flag;
@@ -178,9 +181,16 @@ class FlagReader {
     const size_t equals = argument.find('=', dashes);
     const std::string_view name = argument.substr(
         dashes, equals == std::string_view::npos ? std::string_view::npos : equals - dashes);
-    // Go's flags know no difference between one dash and two.
-    if (name.size() > 1 && (dashes == 2 || Find(table_, name))) return Long(name, equals);
     if (dashes == 2) return Long(name, equals);
+    // Go's flags know no difference between one dash and two.
+    if (name.size() > 1 && Find(table_, name)) {
+      if (!name.starts_with(kOurs) && Find(table_, name.substr(0, 1))) {
+        return BadUsage("flag " + std::string(argument) + ": runc reads it as --" +
+                        std::string(name) + ", crun as -" + std::string(name.substr(0, 1)) +
+                        "; write two dashes");
+      }
+      return Long(name, equals);
+    }
     return Cluster(argument.substr(1));
   }
 
@@ -188,6 +198,12 @@ class FlagReader {
   Failure Unknown(std::string_view what) const {
     return BadUsage("unknown flag " + std::string(what) +
                     ": landgate-runtime can't tell whether it takes a value; write FLAG=VALUE");
+  }
+
+  // GNU's argp completes what begins only one name.
+  bool Abbreviates(std::string_view name) const {
+    return std::any_of(table_.begin(), table_.end(),
+                       [name](const Flag& flag) { return flag.name.starts_with(name); });
   }
 
   Result<ArgumentValue> NextArgument(std::string_view flag) {
@@ -199,6 +215,10 @@ class FlagReader {
 
   Result<std::vector<Seen>> Long(std::string_view name, size_t equals) {
     const Flag* flag = Find(table_, name);
+    if (!flag && Abbreviates(name)) {
+      return BadUsage("flag " + std::string(arguments_[position_]) +
+                      ": crun may take it for a longer one; write the whole name");
+    }
     Seen seen{name, std::nullopt};
     if (equals != std::string_view::npos) {
       seen.value = ArgumentValue{position_, equals + 1};
@@ -259,7 +279,7 @@ Result<size_t> ReadGlobals(const std::vector<std::string>& arguments, RuntimeCom
     bool ours = false;
     for (const Seen& seen : *flags) {
       const std::string value = ValueOf(arguments, seen);
-      if (seen.name.starts_with("landgate-")) {
+      if (seen.name.starts_with(kOurs)) {
         ours = true;
         if (seen.name == "landgate-policy") {
           if (value.empty()) return BadUsage("--landgate-policy needs a policy's name");
@@ -318,6 +338,10 @@ Result<RuntimeCommand> ParseRuntimeCommand(const std::vector<std::string>& argum
     for (const Seen& seen : *flags) {
       const std::string value = ValueOf(parsed.arguments, seen);
       if (seen.name == "help" || seen.name == "h" || seen.name == "?" || seen.name == "usage") {
+        // runc takes --help=false, and starts what this program would not have looked at.
+        if (seen.value) {
+          return BadUsage(parsed.command + ": --" + std::string(seen.name) + " takes no value");
+        }
         parsed.asks_for_help = true;
       } else if (seen.name == "bundle" || seen.name == "b") {
         parsed.bundle = value;

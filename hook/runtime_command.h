@@ -2,11 +2,12 @@
 // the command, the bundle, the container's id, and of `exec` the process document or where the
 // command begins. Everything else is handed on byte for byte. Pure; thread-safe.
 //
-// Both styles are read: runc's (Go flags: -bundle X, --bundle X, --bundle=X) and crun's (GNU: -b X,
-// -bX, clusters such as -td). Refused, because what runs would be a guess: a flag that no table
-// names without a `=` (is the next argument its value, or the command?), and flags behind the id of
-// create, run, restore and checkpoint (runc reads them, crun doesn't). `exec` stops at the id in
-// both.
+// Both styles are read: runc's (Go flags: --bundle X, --bundle=X) and crun's (GNU: -b X, -bX,
+// clusters such as -td). Refused, because what runs would be a guess: a flag that no table names
+// without a `=` (is the next argument its value, or the command?), abbreviations (--bundl: crun
+// completes them), a long name behind one dash that begins with a short flag (-bundle: crun reads
+// -b undle), a value for --help (runc takes --help=false), and flags behind the id of create, run,
+// restore and checkpoint (runc reads them, crun doesn't). `exec` stops at the id in both.
 #ifndef LANDGATE_HOOK_RUNTIME_COMMAND_H_
 #define LANDGATE_HOOK_RUNTIME_COMMAND_H_
 
