@@ -295,7 +295,8 @@ TEST(RemoveNotifyTest, GivesBackWhatTheEngineHad) {
   const std::string notified =
       NotifyObsolete(Notify(Profile("SCMP_ACT_ERRNO", entry), {"open", "socket"}), {"uselib"});
   const Json removed = Json::parse(Remove(notified, {}));
-  for (const Json& rule : Json::parse(Profile("", entry))["syscalls"]) {
+  const Json engines = Json::parse(Profile("", entry));
+  for (const Json& rule : engines["syscalls"]) {
     EXPECT_THAT(removed["syscalls"], ::testing::Contains(rule));
   }
   EXPECT_EQ(removed["syscalls"].size(), 2U);
