@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -145,6 +146,25 @@ Status Verify(const Prepared& prepared, const std::string& file) {
   return {};
 }
 
+// With `inject` the socket is the bundle's. While the next container from the bundle starts
+// somebody accepts there, and an exec session of the first would be let in. The lock is held until
+// the record is written, so that two that start together see each other.
+Result<UniqueFd> TakeBundle(const node::Config& config, const Record& record) {
+  UniqueFd bundle(open(record.bundle.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!bundle.valid()) return SystemError(record.bundle, errno);
+  int locked = 0;
+  do {
+    locked = flock(bundle.get(), LOCK_EX);
+  } while (locked < 0 && errno == EINTR);
+  if (locked < 0) return SystemError(record.bundle, errno);
+  if (const auto other = FindByExecSocket(config.run_dir, record.exec_socket, record.id)) {
+    return Refuse("container " + other->id + " runs from the same bundle " + record.bundle +
+                  ", and its exec sessions could not be refused while this one starts; give each "
+                  "a bundle, use landgate-runtime, or set execSessions to unconfined");
+  }
+  return bundle;
+}
+
 // In the container's mount namespace from here on.
 Status PlaceFloor(const Prepared& prepared, const ContainerNamespaces& container,
                   const std::string& root_path, const sandbox::ObjectId& plan_source,
@@ -216,6 +236,12 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
   Result<sandbox::ObjectId> plan_source = IdentifyFile(config.plan_source);
   if (!plan_source) return Forward(plan_source);
 
+  UniqueFd lock;
+  if (!prepared->exec_socket.empty() && request.front_end == FrontEnd::kInject) {
+    Result<UniqueFd> taken = TakeBundle(config, record);
+    if (!taken) return Forward(taken);
+    lock = std::move(*taken);
+  }
   RecordFiles files(config.run_dir, state->id);
   if (Status ok = files.Open(); !ok) return ok;
   Result<sandbox::ObjectId> plan = IdentifyFile(files.plan());

@@ -1,11 +1,13 @@
 #include "hook/record.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <limits>
+#include <memory>
 
 #include "base/files.h"
 #include "base/paths.h"
@@ -64,6 +66,10 @@ Result<std::vector<std::string>> DecodeStrings(const JsonCursor& at) {
   }
   return strings;
 }
+
+struct CloseDirectory {
+  void operator()(DIR* directory) const { (void)closedir(directory); }
+};
 
 }  // namespace
 
@@ -167,6 +173,24 @@ Result<std::optional<Record>> ReadRecord(const std::string& run_dir, const std::
   if (!record) return Forward(record);
   if (record->id != id) return Refuse(file + ": /id: is the record of another container");
   return std::optional<Record>(std::move(*record));
+}
+
+std::optional<Record> FindByExecSocket(const std::string& run_dir, const std::string& exec_socket,
+                                       const std::string& except_id) {
+  const std::string containers = Join(run_dir, "containers");
+  const std::unique_ptr<DIR, CloseDirectory> directory(opendir(containers.c_str()));
+  if (!directory) return std::nullopt;
+  while (const dirent* entry = readdir(directory.get())) {
+    const std::string id = entry->d_name;
+    if (id == "." || id == ".." || id == except_id) continue;
+    Result<std::optional<Record>> record = ReadRecord(run_dir, id);
+    if (!record || !*record || (*record)->exec_socket != exec_socket) continue;
+    // A record may outlive its container. A process that can't be looked at counts as alive.
+    const std::string ns = "/proc/" + std::to_string((*record)->pid) + "/ns/mnt";
+    struct stat st;
+    if (stat(ns.c_str(), &st) == 0 || errno != ENOENT) return std::move(**record);
+  }
+  return std::nullopt;
 }
 
 Status RemoveContainer(const std::string& run_dir, const std::string& id) {

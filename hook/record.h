@@ -46,6 +46,10 @@ Result<std::string> MakeRunDirectory(const std::string& run_dir, std::string_vie
 std::string ContainerDirectory(const std::string& run_dir, const std::string& id);
 // Absent: the container has no record. An unreadable record is an error, never "none".
 Result<std::optional<Record>> ReadRecord(const std::string& run_dir, const std::string& id);
+// The first container but `except_id` whose record names `exec_socket` and whose first process
+// lives. A record that can't be read is passed over: see the caller's lock.
+std::optional<Record> FindByExecSocket(const std::string& run_dir, const std::string& exec_socket,
+                                       const std::string& except_id);
 // Removes the directory and what prestart puts there. What is gone already is no error.
 Status RemoveContainer(const std::string& run_dir, const std::string& id);
 

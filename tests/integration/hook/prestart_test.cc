@@ -186,6 +186,22 @@ TEST_F(PrestartTest, ExecSessionsAreRefusedUnlessThePolicySaysUnconfined) {
   EXPECT_TRUE(fs::exists(bundle() + "/rootfs/tmp/ran"));
 }
 
+// While a second container from the bundle starts somebody accepts at the socket of the first.
+TEST_F(PrestartTest, OneInjectedBundleStartsOneContainerAtATime) {
+  WriteBundle({"/bin/sleep", "60"});
+  ASSERT_EQ(Inject().status, 0);
+  ASSERT_EQ(StartSleeping("runc").status, 0);
+  const std::string second = id_ + "-second";
+  const Outcome refused = Sh("runc run -d --bundle " + bundle() + " " + second +
+                             " </dev/null; runc delete -f " + second);
+  EXPECT_THAT(refused.output, HasSubstr("runs from the same bundle"));
+  EXPECT_NE(Sh("runc exec " + id_ + " /bin/touch /tmp/exec-ran").status, 0);
+  EXPECT_FALSE(fs::exists(bundle() + "/rootfs/tmp/exec-ran"));
+  ASSERT_EQ(Sh("runc delete -f " + id_).status, 0);
+  // The first is gone, with its record or without.
+  EXPECT_EQ(StartSleeping("runc").status, 0);
+}
+
 TEST_F(PrestartTest, AConfigurationOthersCanWriteIsRefused) {
   WriteBundle({"/bin/touch", "/tmp/ran"});
   fs::permissions(config_file(), fs::perms(0666));
