@@ -1,5 +1,7 @@
 // `landgatectl check`: can this machine run containers under a policy, and what to do where it
 // can't.
+#include <unistd.h>
+
 #include <CLI/App.hpp>
 #include <memory>
 #include <string>
@@ -17,7 +19,11 @@ namespace {
 
 RuntimeTrials TrialsFor(const Result<node::Config>& config, const std::string& programs) {
   // With a broken configuration the trials go on with what lies beside us.
-  if (!config) return {std::nullopt, Join(programs, "landgate-init"), programs};
+  if (!config) {
+    std::string launcher = Join(Parent(programs), "libexec/landgate/landgate-init");
+    if (access(launcher.c_str(), F_OK) < 0) launcher = Join(programs, "landgate-init");
+    return {std::nullopt, launcher, programs};
+  }
   return {config->runtime, config->init_path, programs};
 }
 

@@ -10,7 +10,9 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/ctl_output.h"
@@ -223,13 +225,30 @@ std::vector<std::string> FilesIn(const std::string& directory) {
   return files;
 }
 
+// podman 4.3 reads the first by default, and the second only where its configuration names it,
+// whatever podman(1) says.
+constexpr std::string_view kDefaultHooks = "/usr/share/containers/oci/hooks.d";
+constexpr std::string_view kEtcHooks = "/etc/containers/oci/hooks.d";
+
+bool IsNamedInContainersConf(std::string_view directory) {
+  for (const char* file :
+       {"/usr/share/containers/containers.conf", "/etc/containers/containers.conf"}) {
+    Result<std::string> text = ReadFile(file);
+    if (!text) continue;
+    std::istringstream lines(*text);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.substr(0, line.find('#')).find(directory) != std::string::npos) return true;
+    }
+  }
+  return false;
+}
+
 // hooks.d of podman and CRI-O (oci-hooks(5)): a file of ours says {"hook": {"path":
 // …/landgate-hook}}.
 Item CheckHooksDirectories() {
   Item item{"hooks.d", "hooks.d", State::kInfo, "no hook of landgate", "", nullptr};
-  for (const char* directory :
-       {"/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d"}) {
-    for (const std::string& file : FilesIn(directory)) {
+  for (const std::string_view directory : {kEtcHooks, kDefaultHooks}) {
+    for (const std::string& file : FilesIn(std::string(directory))) {
       if (!file.ends_with(".json")) continue;
       Result<std::string> text = ReadFile(file);
       if (!text || text->find("landgate-hook") == std::string::npos) continue;
@@ -255,13 +274,19 @@ Item CheckHooksDirectories() {
         return item;
       }
       item.state = State::kOk;
+      item.remedy.clear();
+      if (directory == kEtcHooks && !IsNamedInContainersConf(kEtcHooks)) {
+        item.state = State::kWarning;
+        item.remedy =
+            "podman reads this directory only if hooks_dir in containers.conf names it: move the "
+            "file to " +
+            std::string(kDefaultHooks);
+      }
     }
   }
   if (item.state == State::kInfo)
-    item.remedy =
-        "podman and CRI-O: put landgate's file into /etc/containers/oci/hooks.d, or use "
-        "landgate-runtime" +
-        Example("hooks.d/landgate.json");
+    item.remedy = "podman and CRI-O: put landgate's file into " + std::string(kDefaultHooks) +
+                  ", or use landgate-runtime" + Example("hooks.d/landgate.json");
   return item;
 }
 

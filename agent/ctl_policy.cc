@@ -423,6 +423,9 @@ void AddListAndShow(CLI::App& policy, Invocation& invocation) {
   show->add_option("NAME", *name, kFileOrName)->required();
   show->add_flag("--json", *show_json,
                  "Print a policy document without comments (the merged policy, usable as one)");
+  show->footer(
+      "Exit status: 0 shown, 1 the policy is not usable.\n"
+      "Example: landgatectl policy show web-service");
   show->callback([&invocation, name, show_json] {
     invocation.run = [&invocation, name, show_json] {
       return ShowCommand(invocation, *name, *show_json);

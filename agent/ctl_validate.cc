@@ -218,6 +218,9 @@ Validated ValidateFile(const node::Config& config, const std::string& file) {
     return validated;
   };
   Result<std::string> text = ReadDocument(file);
+  if (!text && text.error().error_number == ENOENT && node::IsPolicyName(file)) {
+    return refuse(Error{"no such file, and no policy of this name (see landgatectl policy list)"});
+  }
   if (!text) return refuse(text.error());
   const std::string name = file == "-" ? "stdin" : NameOf(file);
   validated.findings = DecodeFindings(*text, name, validated.file);

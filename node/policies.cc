@@ -137,7 +137,8 @@ Result<policy::Policy> LoadInline(const Config& config, const oci::Annotations& 
     return Refuse(place + ": inline policies are switched off by " + config.file +
                   ": /inlinePolicies; name a policy of the node");
   }
-  Result<policy::Policy> document = policy::DecodeInlinePolicy(*annotations.policy, place);
+  Result<policy::Policy> document =
+      policy::DecodeInlinePolicy(*annotations.policy, annotations.policy_key);
   if (!document) return document;
   return Finish(config, *document, [&](const std::string&) -> Result<policy::Policy> {
     return Refuse(place + ": /extends: an inline policy extends nothing");

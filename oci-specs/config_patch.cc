@@ -121,8 +121,10 @@ Result<MountTable> ReadMounts(const JsonText& document, const JsonNode* mounts, 
       }
     } else if (IsBeneath(path, kLauncherPath) || IsBeneath(path, kPlanPath) ||
                (at_ours && !patched)) {
-      return document.Fail(place,
-                           path + " is where the launcher and its plan are; mount elsewhere");
+      return document.Fail(
+          place, path +
+                     " is where the launcher and its plan are; mount elsewhere, or make the "
+                     "bundle anew if it was patched and process.args changed");
     }
     table.destinations.push_back(path);
   }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -181,6 +183,18 @@ Rights Decoder::RightsOf(const JsonCursor& list, bool* names_unix) {
   return rights;
 }
 
+// NET_BIND is CAP_NET_BIND_SERVICE, however many letters are missing.
+std::string_view OnlyOneThatBeginsWith(std::string_view start,
+                                       std::span<const std::string_view> names) {
+  std::string_view found;
+  for (std::string_view name : names) {
+    if (!name.starts_with(start)) continue;
+    if (!found.empty()) return "";
+    found = name;
+  }
+  return found;
+}
+
 CapabilitySet Decoder::CapabilitiesOf(const JsonCursor& list) {
   static const std::vector<std::string> all = CapabilityNames(kAllCapabilities);
   static const std::vector<std::string_view> known(all.begin(), all.end());
@@ -191,7 +205,8 @@ CapabilitySet Decoder::CapabilitiesOf(const JsonCursor& list) {
       set |= CapabilitySet{1} << *number;
       continue;
     }
-    std::string_view nearest = Nearest("CAP_" + name, known);
+    std::string_view nearest = OnlyOneThatBeginsWith("CAP_" + name, known);
+    if (nearest.empty()) nearest = Nearest("CAP_" + name, known);
     if (nearest.empty()) nearest = Nearest(name, known);
     Reject(item, "unknown capability " + Quoted(name) + DidYouMean(nearest));
   }

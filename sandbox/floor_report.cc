@@ -216,7 +216,8 @@ std::string FloorText(const Floor& floor) {
             std::to_string(lost.needed_abi) + ", found " + std::to_string(lost.found_abi) + ")\n";
   }
   if (floor.plan.keep) {
-    text += "capabilities kept: " + Joined(CapabilityNames(*floor.plan.keep)) + "\n";
+    const std::string names = Joined(CapabilityNames(*floor.plan.keep));
+    text += "capabilities kept: " + (names.empty() ? "none" : names) + "\n";
   }
   text += "filter\n";
   for (const FilterRule& rule : floor.filter_rules) {

@@ -138,6 +138,8 @@ TEST_F(PoliciesTest, InlinePoliciesOnlyTakeAwayAndCanBeSwitchedOff) {
   EXPECT_NE(Refusal({{"io.landgate.policy", R"({"landgate": 1, "extends": ["weak"]})"}}), "");
   EXPECT_NE(Refusal({{"io.landgate.policy", R"({"landgate": 1, "execSessions": "unconfined"})"}}),
             "");
+  EXPECT_TRUE(Refusal({{"io.landgate.policy", R"({"landgate": 1, "pathz": []})"}})
+                  .starts_with("annotation io.landgate.policy: /pathz: "));
   config_.inline_policies = InlinePolicies::kDeny;
   EXPECT_THAT(Refusal({{"io.landgate.policy", text}}), HasSubstr("/inlinePolicies"));
 }

@@ -261,5 +261,10 @@ TEST(DecodeInlinePolicy, NothingElse) {
               HasSubstr("did you mean \"paths\""));
 }
 
+TEST(DecodePolicy, GuessesACapabilityByItsBeginning) {
+  EXPECT_THAT(RefusalOf(R"({"landgate": 1, "capabilities": {"keep": ["NET_BIND"]}})"),
+              HasSubstr("did you mean \"CAP_NET_BIND_SERVICE\""));
+}
+
 }  // namespace
 }  // namespace landgate::policy
