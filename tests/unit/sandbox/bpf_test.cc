@@ -75,8 +75,8 @@ rc::Gen<ErrnoRule> AnyRule(int error_number) {
       ArgumentTest test;
       test.argument = *rc::gen::inRange(0U, 6U);
       // Few, because thirty rules with three tests each must fit into one filter.
-      test.values = *rc::gen::resize(
-          8, rc::gen::container<std::vector<uint32_t>>(rc::gen::inRange(0U, 5U)));
+      test.values =
+          *rc::gen::resize(8, rc::gen::container<std::vector<uint32_t>>(rc::gen::inRange(0U, 5U)));
       test.mask = *rc::gen::element(0xffffffffU, 3U, 4U);
       test.among = *rc::gen::arbitrary<bool>();
       rule.tests.push_back(test);
