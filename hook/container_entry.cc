@@ -6,6 +6,8 @@
 #include <sched.h>
 #include <sys/stat.h>
 
+#include <utility>
+
 #include "base/syscalls.h"
 
 namespace landgate::hook {
@@ -16,6 +18,16 @@ Result<UniqueFd> OpenNamespace(pid_t pid, const char* name) {
   UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return SystemError(path, errno);
   return fd;
+}
+
+Result<bool> IsCallers(BorrowedFd ns, const std::string& name) {
+  const std::string own_path = "/proc/self/ns/" + name;
+  struct stat theirs;
+  struct stat own;
+  if (fstat(ns.get(), &theirs) < 0 || stat(own_path.c_str(), &own) < 0) {
+    return SystemError(own_path, errno);
+  }
+  return theirs.st_dev == own.st_dev && theirs.st_ino == own.st_ino;
 }
 
 Result<struct statx> Statx(BorrowedFd dir, const char* path, int flags) {
@@ -51,18 +63,25 @@ Result<ContainerNamespaces> OpenNamespaces(pid_t pid) {
     }
     return Forward(mount);
   }
-  struct stat theirs;
-  struct stat own;
-  if (fstat(mount->get(), &theirs) < 0 || stat("/proc/self/ns/mnt", &own) < 0) {
-    return SystemError("mount namespace", errno);
-  }
-  if (theirs.st_dev == own.st_dev && theirs.st_ino == own.st_ino) {
+  Result<bool> shares_mounts = IsCallers(*mount, "mnt");
+  if (!shares_mounts) return Forward(shares_mounts);
+  if (*shares_mounts) {
     return Refuse("state: /pid: process " + std::to_string(pid) +
                   " has no mount namespace of its own; add one to linux.namespaces");
   }
   Result<UniqueFd> user = OpenNamespace(pid, "user");
   if (!user) return Forward(user);
-  return ContainerNamespaces{std::move(*mount), std::move(*user)};
+  ContainerNamespaces namespaces{std::move(*mount), std::move(*user)};
+  const std::pair<const char*, bool*> others[] = {{"net", &namespaces.own_network_namespace},
+                                                  {"pid", &namespaces.own_pid_namespace}};
+  for (const auto& [name, own] : others) {
+    Result<UniqueFd> fd = OpenNamespace(pid, name);
+    if (!fd) return Forward(fd);
+    Result<bool> callers = IsCallers(*fd, name);
+    if (!callers) return Forward(callers);
+    *own = !*callers;
+  }
+  return namespaces;
 }
 
 Result<UniqueFd> CloneFile(const ContainerNamespaces& container, const std::string& path) {

@@ -19,6 +19,9 @@ namespace landgate::hook {
 struct ContainerNamespaces {
   UniqueFd mount;
   UniqueFd user;
+  // Of its own, and not those of the caller. By identity: a path in config.json may lead anywhere.
+  bool own_network_namespace = false;
+  bool own_pid_namespace = false;
 };
 
 // Refuses a pid that this process can't see (0: runtimes in another pid namespace say so), and one

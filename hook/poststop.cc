@@ -20,6 +20,8 @@ Status Poststop(const node::Config& config, std::string_view state_json) {
     const std::unique_ptr<char, void (*)(void*)> bundle(realpath(state->bundle.c_str(), nullptr),
                                                         free);
     if (bundle && (*record)->bundle != bundle.get()) return {};
+    // A start that failed because of a running container of this id, under another `--root`.
+    if (IsAlive(**record)) return {};
     if (!(*record)->exec_socket.empty()) {
       (void)unlink((*record)->exec_socket.c_str());  // usually gone: its daemon removes it
     }

@@ -47,7 +47,7 @@ class RecordFiles {
   Status Open() {
     Result<std::string> containers = MakeRunDirectory(run_dir_, "containers");
     if (!containers) return Forward(containers);
-    if (Status ok = RemoveContainer(run_dir_, id_); !ok) return ok;  // of a container of that name
+    if (Status ok = RemoveStale(run_dir_, id_); !ok) return ok;
     const std::string path = ContainerDirectory(run_dir_, id_);
     if (mkdir(path.c_str(), 0700) < 0) return SystemError(path, errno);
     parent_.Reset(open(containers->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -178,8 +178,8 @@ Status PlaceFloor(const Prepared& prepared, const ContainerNamespaces& container
   sandbox::CompileInput input;
   input.policies = prepared.policies;
   input.landlock_abi = LandlockAbi();
-  input.own_network_namespace = prepared.view.own_network_namespace;
-  input.own_pid_namespace = prepared.view.own_pid_namespace;
+  input.own_network_namespace = container.own_network_namespace;
+  input.own_pid_namespace = container.own_pid_namespace;
   input.closed_again = prepared.patched.opened_syscalls;
   input.closed_errno = prepared.patched.profile_errno;
   Result<sandbox::Floor> floor = sandbox::Compile(input, *root);
@@ -226,6 +226,9 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
   record.id = state->id;
   record.bundle = bundle.get();
   record.pid = state->pid;
+  Result<uint64_t> start_time = ProcessStartTime(state->pid);
+  if (!start_time) return Forward(start_time);
+  record.start_time = *start_time;
   record.policies = NamesOf(prepared->policies);
   record.exec_sessions = prepared->floor.exec_sessions;
   record.exec_socket = prepared->exec_socket;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <limits>
 #include <memory>
 
@@ -78,6 +79,7 @@ std::string EncodeRecord(const Record& record) {
   json["id"] = record.id;
   json["bundle"] = record.bundle;
   json["pid"] = record.pid;
+  json["startTime"] = record.start_time;
   json["policies"] = record.policies;
   for (const ExecName& entry : kExecNames) {
     if (entry.value == record.exec_sessions) json["execSessions"] = entry.name;
@@ -94,13 +96,13 @@ Result<Record> DecodeRecord(std::string_view text, std::string_view file) {
   Result<Json> json = policy::ParseJson(text, file, policy::Comments::kRefused);
   if (!json) return Forward(json);
   const JsonCursor root(*json, std::string(file));
-  if (Status ok = root.Only({"id", "bundle", "pid", "policies", "execSessions", "execSocket",
-                             "keep", "launcher", "plan"});
+  if (Status ok = root.Only({"id", "bundle", "pid", "startTime", "policies", "execSessions",
+                             "execSocket", "keep", "launcher", "plan"});
       !ok) {
     return Forward(ok);
   }
   for (const std::string_view key :
-       {"id", "bundle", "pid", "policies", "execSessions", "launcher", "plan"}) {
+       {"id", "bundle", "pid", "startTime", "policies", "execSessions", "launcher", "plan"}) {
     if (!root.Has(key)) return root.Fail("`" + std::string(key) + "` is missing");
   }
   Record record;
@@ -113,6 +115,9 @@ Result<Record> DecodeRecord(std::string_view text, std::string_view file) {
   Result<int64_t> pid = root.At("pid").Integer(1, std::numeric_limits<pid_t>::max());
   if (!pid) return Forward(pid);
   record.pid = static_cast<pid_t>(*pid);
+  Result<uint64_t> start_time = root.At("startTime").Unsigned();
+  if (!start_time) return Forward(start_time);
+  record.start_time = *start_time;
   Result<std::vector<std::string>> policies = DecodeStrings(root.At("policies"));
   if (!policies) return Forward(policies);
   record.policies = std::move(*policies);
@@ -175,6 +180,37 @@ Result<std::optional<Record>> ReadRecord(const std::string& run_dir, const std::
   return std::optional<Record>(std::move(*record));
 }
 
+Result<uint64_t> ProcessStartTime(pid_t pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/stat";
+  Result<std::string> text = ReadFile(path, 4096);
+  if (!text) return Forward(text);
+  // "PID (COMM) STATE PPID …": COMM may hold anything, so count from its last parenthesis.
+  size_t at = text->rfind(')');
+  const char state = at != std::string::npos && at + 2 < text->size() ? (*text)[at + 2] : '?';
+  if (state == 'Z' || state == 'X') return SystemError(path, ENOENT);
+  constexpr int kFieldsFromComm = 20;  // proc(5): COMM is field 2, starttime field 22
+  for (int field = 0; field < kFieldsFromComm && at != std::string::npos; ++field) {
+    at = text->find(' ', at + 1);
+  }
+  uint64_t ticks = 0;
+  const char* const end = text->data() + text->size();
+  if (at == std::string::npos ||
+      std::from_chars(text->data() + at + 1, end, ticks).ec != std::errc()) {
+    return Refuse(path + ": is not as proc(5) describes it");
+  }
+  return ticks;
+}
+
+bool IsAlive(const Record& record) {
+  const Result<uint64_t> start_time = ProcessStartTime(record.pid);
+  if (!start_time) {
+    // ESRCH: it ended between open and read.
+    const int error = start_time.error().error_number;
+    return error != ENOENT && error != ESRCH;
+  }
+  return *start_time == record.start_time;
+}
+
 std::optional<Record> FindByExecSocket(const std::string& run_dir, const std::string& exec_socket,
                                        const std::string& except_id) {
   const std::string containers = Join(run_dir, "containers");
@@ -185,12 +221,19 @@ std::optional<Record> FindByExecSocket(const std::string& run_dir, const std::st
     if (id == "." || id == ".." || id == except_id) continue;
     Result<std::optional<Record>> record = ReadRecord(run_dir, id);
     if (!record || !*record || (*record)->exec_socket != exec_socket) continue;
-    // A record may outlive its container. A process that can't be looked at counts as alive.
-    const std::string ns = "/proc/" + std::to_string((*record)->pid) + "/ns/mnt";
-    struct stat st;
-    if (stat(ns.c_str(), &st) == 0 || errno != ENOENT) return std::move(**record);
+    if (IsAlive(**record)) return std::move(**record);
   }
   return std::nullopt;
+}
+
+Status RemoveStale(const std::string& run_dir, const std::string& id) {
+  // A record that can't be read is nobody's protection: exec sessions are refused with it as it is.
+  const Result<std::optional<Record>> record = ReadRecord(run_dir, id);
+  if (record && *record && IsAlive(**record)) {
+    return Refuse("container " + id + " runs under a policy already (bundle " + (*record)->bundle +
+                  ", pid " + std::to_string((*record)->pid) + "); use another id");
+  }
+  return RemoveContainer(run_dir, id);
 }
 
 Status RemoveContainer(const std::string& run_dir, const std::string& id) {

@@ -28,7 +28,8 @@ namespace landgate::hook {
 struct Record {
   std::string id;
   std::string bundle;
-  pid_t pid = 0;  // the container's first process, as the hooks see it
+  pid_t pid = 0;            // the container's first process, as the hooks see it
+  uint64_t start_time = 0;  // its, in clock ticks since boot: a pid may be somebody else's later
   std::vector<std::string> policies;
   policy::ExecSessions exec_sessions = policy::ExecSessions::kConfined;
   std::string exec_socket;  // of the listener that refuses exec sessions; empty: none
@@ -46,11 +47,19 @@ Result<std::string> MakeRunDirectory(const std::string& run_dir, std::string_vie
 std::string ContainerDirectory(const std::string& run_dir, const std::string& id);
 // Absent: the container has no record. An unreadable record is an error, never "none".
 Result<std::optional<Record>> ReadRecord(const std::string& run_dir, const std::string& id);
-// The first container but `except_id` whose record names `exec_socket` and whose first process
-// lives. A record that can't be read is passed over: see the caller's lock.
+// When the process started: field 22 of /proc/PID/stat. ENOENT: there is none, or it has ended and
+// waits to be reaped.
+Result<uint64_t> ProcessStartTime(pid_t pid);
+// Does the container's first process still run? One that can't be looked at counts as running.
+bool IsAlive(const Record& record);
+// The first container but `except_id` whose record names `exec_socket` and that is alive. A record
+// that can't be read is passed over: see the caller's lock.
 std::optional<Record> FindByExecSocket(const std::string& run_dir, const std::string& exec_socket,
                                        const std::string& except_id);
 // Removes the directory and what prestart puts there. What is gone already is no error.
+// RemoveStale refuses where the container of that id is alive: it may belong to another engine, or
+// another `--root`, and its exec sessions are confined by this record.
+Status RemoveStale(const std::string& run_dir, const std::string& id);
 Status RemoveContainer(const std::string& run_dir, const std::string& id);
 
 }  // namespace landgate::hook

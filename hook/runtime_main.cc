@@ -61,9 +61,9 @@ Status PrepareBundle(const node::Config& config, const RuntimeCommand& command) 
   Result<Prepared> prepared = PatchBundle(config, request);
   if (!prepared) return Forward(prepared);
   // A container of this id that is gone may have left a record, which would be taken for this
-  // one's.
+  // one's. One that runs keeps its record.
   if (prepared->policies.empty() && oci::IsContainerId(command.id)) {
-    return RemoveContainer(config.run_dir, command.id);
+    return RemoveStale(config.run_dir, command.id);
   }
   return {};
 }

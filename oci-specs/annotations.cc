@@ -89,6 +89,7 @@ Result<Mode> DecodeMode(std::string_view value) {
 Result<Annotations> ReadAnnotations(const std::map<std::string, std::string>& annotations) {
   Annotations read;
   const std::string_view container = ContainerName(annotations);
+  const bool sandbox = IsSandbox(annotations);
   const std::string own_key =
       container.empty() ? "" : std::string(kPolicy) + "." + std::string(container);
   for (auto entry = annotations.lower_bound(std::string(kPrefix));
@@ -109,13 +110,18 @@ Result<Annotations> ReadAnnotations(const std::map<std::string, std::string>& an
                    "io.landgate.mode");
     }
     if (Status ok = CheckPolicy(key, value); !ok) return Forward(ok);
+    if (for_one && container.empty() && !sandbox) {
+      return Wrong(key,
+                   "this engine gives the container no name in its pod, so whom the policy is for "
+                   "can't be told; use io.landgate.policy");
+    }
     // Ordered by key: the container's own comes after the pod's and so replaces it.
     if (key == kPolicy || key == own_key) {
       read.policy = value;
       read.policy_key = key;
     }
   }
-  if (IsSandbox(annotations)) {
+  if (sandbox) {
     read.policy.reset();
     read.policy_key.clear();
     read.mode.reset();

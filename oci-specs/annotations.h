@@ -22,7 +22,8 @@ struct Annotations {
 // `io.landgate.policy.CONTAINER` beats `io.landgate.policy` where CONTAINER is this container's
 // name in its pod (annotations io.kubernetes.cri.container-name, io.kubernetes.container.name,
 // io.kubernetes.cri-o.ContainerName, or io.podman… where the engine sets one); entries for other
-// containers of the pod are skipped. A sandbox (pause) container takes no policy from a pod's
+// containers of the pod are skipped, and refused where the engine names no container, because whom
+// they are for can't be told then. A sandbox (pause) container takes no policy from a pod's
 // annotation. Unknown io.landgate.* keys, empty and malformed values are refused by name.
 Result<Annotations> ReadAnnotations(const std::map<std::string, std::string>& annotations);
 

@@ -433,32 +433,6 @@ Status ReadProcess(const JsonText& document, const JsonNode* process, ConfigView
   return {};
 }
 
-// A namespace entry without a path is a new namespace; one with a path is another's, and taken for
-// the container's own unless the path names that of the host.
-bool IsOfHost(std::string_view path) {
-  return path.starts_with("/proc/1/ns/") || path.starts_with("/proc/self/ns/") ||
-         path.starts_with("/proc/thread-self/ns/");
-}
-
-Status ReadNamespaces(const JsonText& document, const JsonNode* namespaces, ConfigView& view) {
-  constexpr std::string_view kPlace = "/linux/namespaces";
-  if (namespaces == nullptr || namespaces->IsNull()) return {};
-  if (!namespaces->IsArray()) return document.Fail(kPlace, "must be an array");
-  for (const JsonNode& entry : namespaces->children()) {
-    if (!entry.IsObject()) return document.Fail(kPlace, "must hold objects alone");
-    if (Status ok = RefuseLookalikes(document, entry, kPlace, {"type", "path"}); !ok) return ok;
-    Result<std::string> type = StringMember(document, &entry, "type", kPlace);
-    if (!type) return Forward(type);
-    Result<std::string> path = StringMember(document, &entry, "path", kPlace);
-    if (!path) return Forward(path);
-    const bool own = !IsOfHost(Clean(*path));
-    if (*type == "network") view.own_network_namespace = own;
-    if (*type == "pid") view.own_pid_namespace = own;
-    if (*type == "user") view.user_namespace = own;
-  }
-  return {};
-}
-
 Status ReadLinux(const JsonText& document, const JsonNode* section, ConfigView& view) {
   if (section == nullptr || section->IsNull()) return {};
   if (!section->IsObject()) return document.Fail("/linux", "must be an object");
@@ -473,7 +447,7 @@ Status ReadLinux(const JsonText& document, const JsonNode* section, ConfigView& 
   view.cgroups_path = std::move(*cgroups_path);
   const JsonNode* seccomp = section->Find("seccomp");
   view.has_seccomp = seccomp != nullptr && !seccomp->IsNull();
-  return ReadNamespaces(document, section->Find("namespaces"), view);
+  return {};
 }
 
 }  // namespace

@@ -65,9 +65,6 @@ struct ConfigView {
   std::string cgroups_path;
   uint32_t uid = 0, gid = 0;
   std::vector<uint32_t> additional_gids;
-  bool own_network_namespace = false;  // a "network" entry without a path that is the host's
-  bool own_pid_namespace = false;
-  bool user_namespace = false;
   bool has_seccomp = false;
   bool patched = false;  // process.args[0] is /dev/lg
   bool has_start_container_hooks = false;

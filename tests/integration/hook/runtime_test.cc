@@ -211,6 +211,27 @@ TEST_F(RuntimeTest, AStaleRecordDoesNotOutliveItsContainer) {
   EXPECT_FALSE(fs::exists(container_dir()));
 }
 
+// Engines with state directories of their own may use an id twice at a time.
+TEST_F(RuntimeTest, ARunningContainersRecordIsNotReplaced) {
+  Start();
+  const std::string before = ReadText(container_dir() / "record.json");
+  const std::string other_root = (dir_ / "other-root").string();
+  const auto run_again = [&] {
+    return Sh(Runtime() + " --root " + other_root + " run --bundle " + bundle() + " " + id_ +
+              " </dev/null");
+  };
+  WritePolicy("lax", {{"execSessions", "unconfined"}});
+  WriteBundle({"/bin/sh", "-c", kTry}, {{"annotations", {{"io.landgate.policy", "lax"}}}});
+  const Outcome lax = run_again();
+  EXPECT_NE(lax.status, 0);
+  EXPECT_THAT(lax.output, HasSubstr("runs under a policy already"));
+
+  WriteBundle({"/bin/sh", "-c", kTry}, {{"annotations", Json::object()}});
+  EXPECT_THAT(run_again().output, HasSubstr("runs under a policy already"));
+  EXPECT_EQ(ReadText(container_dir() / "record.json"), before);
+  EXPECT_THAT(Exec(kTry).output, IsConfined);
+}
+
 TEST_F(RuntimeTest, EverythingElseReachesTheRealRuntimeUntouched) {
   WriteText(dir_ / "fake", "#!/bin/sh\nfor a in \"$@\"; do printf '<%s>' \"$a\"; done\n");
   fs::permissions(dir_ / "fake", fs::perms(0755));

@@ -18,6 +18,7 @@ Record Sample() {
   record.id = "c1";
   record.bundle = "/b";
   record.pid = 42;
+  record.start_time = 4711;
   record.policies = {"base", "work"};
   record.exec_sessions = policy::ExecSessions::kRefused;
   record.exec_socket = "/run/x.sock";
@@ -98,6 +99,35 @@ TEST_F(RecordTest, OfAnotherContainerOrUnreadableIsAnErrorAndNotNone) {
   EXPECT_FALSE(ReadRecord(run, "c2")) << "others can write it";
   ASSERT_EQ(chmod(file.c_str(), 0600), 0);
   EXPECT_TRUE(ReadRecord(run, "c2"));
+}
+
+TEST_F(RecordTest, OfARunningContainerIsNotRemovedAsStale) {
+  const std::string run = dir_ + "/run";
+  const auto write = [&](const Record& record) {
+    ASSERT_TRUE(MakeRunDirectory(run, "containers"));
+    ASSERT_TRUE(MakeDirectories(ContainerDirectory(run, "c1"), 0700));
+    ASSERT_TRUE(WriteFileAtomically(ContainerDirectory(run, "c1") + "/record.json",
+                                    EncodeRecord(record), 0600));
+  };
+  Record running = Sample();
+  running.pid = getpid();
+  const Result<uint64_t> start_time = ProcessStartTime(getpid());
+  ASSERT_TRUE(start_time) << start_time.error().message;
+  ASSERT_NE(*start_time, 0U);
+  running.start_time = *start_time;
+  write(running);
+  const Status kept = RemoveStale(run, "c1");
+  ASSERT_FALSE(kept);
+  EXPECT_THAT(kept.error().message, HasSubstr("runs under a policy already"));
+  EXPECT_TRUE(*ReadRecord(run, "c1"));
+
+  Record reused = running;  // the pid is another process's by now
+  reused.start_time += 1;
+  EXPECT_FALSE(IsAlive(reused));
+  write(reused);
+  EXPECT_TRUE(RemoveStale(run, "c1"));
+  EXPECT_FALSE(*ReadRecord(run, "c1"));
+  EXPECT_TRUE(RemoveStale(run, "c1")) << "nothing is there";
 }
 
 TEST_F(RecordTest, ARunDirectoryThatOthersCanWriteIsRefused) {

@@ -81,6 +81,18 @@ TEST(AnnotationsTest, SandboxesTakeNoPolicyFromThePod) {
       "web");
 }
 
+TEST(AnnotationsTest, AContainersPolicyNeedsAnEngineThatNamesContainers) {
+  EXPECT_THAT(ErrorOf({{"io.landgate.policy.web", "mine"}}),
+              HasSubstr("annotation io.landgate.policy.web: this engine gives"));
+  EXPECT_THAT(ErrorOf({{"io.landgate.policy", "pod"}, {"io.landgate.policy.web", "mine"}}),
+              HasSubstr("annotation io.landgate.policy.web: this engine gives"));
+  // The pause container has no name, and the pod's annotations.
+  EXPECT_EQ(MustRead({{"io.kubernetes.cri.container-type", "sandbox"},
+                      {"io.landgate.policy.web", "mine"}})
+                .policy,
+            std::nullopt);
+}
+
 TEST(AnnotationsTest, UnknownKeysAreRefusedByName) {
   for (const char* key :
        {"io.landgate.", "io.landgate.polciy", "io.landgate.Policy", "io.landgate.policyx",

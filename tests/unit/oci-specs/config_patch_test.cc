@@ -613,9 +613,6 @@ TEST(ReadConfigTest, WhatFrontEndsNeed) {
   EXPECT_EQ(view->uid, 1000U);
   EXPECT_EQ(view->gid, 4294967295U);
   EXPECT_THAT(view->additional_gids, ElementsAre(1, 2));
-  EXPECT_TRUE(view->own_network_namespace);
-  EXPECT_TRUE(view->own_pid_namespace);
-  EXPECT_TRUE(view->user_namespace);
   EXPECT_TRUE(view->has_seccomp);
   EXPECT_TRUE(view->has_start_container_hooks);
 }
@@ -628,23 +625,8 @@ TEST(ReadConfigTest, EmptyAndNull) {
     Result<ConfigView> view = ReadConfig(text, "config.json");
     ASSERT_TRUE(view) << view.error().message;
     EXPECT_THAT(view->args, IsEmpty());
-    EXPECT_FALSE(view->patched || view->own_network_namespace || view->own_pid_namespace ||
-                 view->user_namespace || view->has_seccomp || view->has_start_container_hooks);
+    EXPECT_FALSE(view->patched || view->has_seccomp || view->has_start_container_hooks);
   }
-}
-
-TEST(ReadConfigTest, NamespacesOfTheHost) {
-  const auto own = [](const std::string& path) {
-    Result<ConfigView> view = ReadConfig(
-        R"({"linux":{"namespaces":[{"type":"network","path":")" + path + "\"}]}}", "config.json");
-    return view && view->own_network_namespace;
-  };
-  EXPECT_TRUE(own(""));
-  EXPECT_TRUE(own("/run/netns/x"));
-  EXPECT_TRUE(own("/proc/12/ns/net"));
-  EXPECT_FALSE(own("/proc/1/ns/net"));
-  EXPECT_FALSE(own("//proc/./self/ns/net"));
-  EXPECT_FALSE(own("/proc/thread-self/ns/net"));
 }
 
 TEST(ReadConfigTest, MalformedMembersAreRefusedWithTheirPlace) {
@@ -659,10 +641,7 @@ TEST(ReadConfigTest, MalformedMembersAreRefusedWithTheirPlace) {
            {R"({"process":{"user":{"additionalGids":[1.5]}}})", "/process/user/additionalGids"},
            {R"({"root":{"path":1}})", "/root/path"},
            {R"({"root":{"path":"a\u0000"}})", "/root/path"},
-           {R"({"linux":{"cgroupsPath":1}})", "/linux/cgroupsPath"},
-           {R"({"linux":{"namespaces":[1]}})", "/linux/namespaces"},
-           {R"({"linux":{"namespaces":[{"type":"network","Path":"/proc/1/ns/net"}]}})",
-            "/linux/namespaces"}}) {
+           {R"({"linux":{"cgroupsPath":1}})", "/linux/cgroupsPath"}}) {
     Result<ConfigView> view = ReadConfig(text, "config.json");
     ASSERT_FALSE(view) << text;
     EXPECT_THAT(view.error().message, HasSubstr("config.json: " + place)) << text;
