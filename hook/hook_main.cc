@@ -44,6 +44,13 @@ Status Precreate(const Options& options) {
       Prepare(*config, Request{FrontEnd::kPrecreate, options.policy, ""}, *text, "config.json");
   if (!prepared) return Forward(prepared);
   if (!prepared->exec_socket.empty()) {
+    // The acceptor for this container's start would let in an exec session of that one, too.
+    if (const auto other = FindByExecSocket(config->run_dir, prepared->exec_socket, "")) {
+      return Refuse("container " + other->id +
+                    " has the same root and control group, and its exec sessions could not be "
+                    "refused while this one starts; give each its own, use landgate-runtime, or "
+                    "set execSessions to unconfined");
+    }
     if (Result<std::string> dir = MakeRunDirectory(config->run_dir, "exec"); !dir) {
       return Forward(dir);
     }

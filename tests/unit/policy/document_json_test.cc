@@ -138,12 +138,12 @@ TEST(DecodePolicy, PathRulesCarryAllTheySay) {
 // What is decoded decides: the allowed and the denied side of one document.
 TEST(DecodePolicy, DecodedRulesDecide) {
   const Policy policy = Decoded(R"({"landgate": 1, "paths": [
-    {"allow": ["read", "modify"], "beneath": ["/work"]},
-    {"deny": ["all"], "beneath": ["/work/.git"]}]})");
+    {"allow": ["read", "modify"], "beneath": ["/tree"]},
+    {"deny": ["all"], "beneath": ["/tree/.git"]}]})");
   const PathRules rules(policy);
-  EXPECT_EQ(rules.Decide("/work/a", kRead).verdict, Verdict::kAllow);
-  EXPECT_EQ(rules.Decide("/work/a", kExecute).verdict, Verdict::kDeny);
-  const Decision denied = rules.Decide("/work/.git/hooks", abi::kFsReadFile);
+  EXPECT_EQ(rules.Decide("/tree/a", kRead).verdict, Verdict::kAllow);
+  EXPECT_EQ(rules.Decide("/tree/a", kExecute).verdict, Verdict::kDeny);
+  const Decision denied = rules.Decide("/tree/.git/hooks", abi::kFsReadFile);
   EXPECT_EQ(denied.verdict, Verdict::kDeny);
   EXPECT_EQ(denied.rule, "/paths/1");
 }
