@@ -67,8 +67,8 @@ Status LandlockRestrictSelf(BorrowedFd ruleset, uint32_t flags) {
 }
 
 Result<UniqueFd> CloneTree(BorrowedFd dir, const char* path, bool recursive) {
-  unsigned flags = abi::kOpenTreeClone | static_cast<unsigned>(O_CLOEXEC) | AT_EMPTY_PATH |
-                   AT_SYMLINK_NOFOLLOW;
+  unsigned flags =
+      abi::kOpenTreeClone | static_cast<unsigned>(O_CLOEXEC) | AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
   if (recursive) flags |= abi::kAtRecursive;
   return FdOrError("open_tree", syscall(SYS_open_tree, dir.get(), path, flags));
 }

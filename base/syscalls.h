@@ -32,18 +32,20 @@ Status LandlockRestrictSelf(BorrowedFd ruleset, uint32_t flags);
 Result<UniqueFd> CloneTree(BorrowedFd dir, const char* path, bool recursive);
 // Attaches the detached `mount` on the very object behind `target`; no path is resolved.
 Status MoveMountOnto(BorrowedFd mount, BorrowedFd target);
-// Sets and clears MOUNT_ATTR_* and sets propagation (MS_PRIVATE … or 0) of the mount behind `mount`.
+// Sets and clears MOUNT_ATTR_* and sets propagation (MS_PRIVATE … or 0) of the mount behind
+// `mount`.
 Status MountSetattr(BorrowedFd mount, uint64_t set, uint64_t clear, uint64_t propagation,
                     bool recursive);
-// A new, empty, detached tmpfs ("mode=0755", "size=…" and so on as key=value pairs, comma separated).
+// A new, empty, detached tmpfs ("mode=0755", "size=…" and so on as key=value pairs, comma
+// separated).
 Result<UniqueFd> NewTmpfs(std::string_view options);
 
 // --- processes
-Result<UniqueFd> PidfdOpen(pid_t pid);                          // Linux 5.3
+Result<UniqueFd> PidfdOpen(pid_t pid);  // Linux 5.3
 // A duplicate of descriptor `fd` of that process: the same open file description. Linux 5.6.
 // EPERM: the caller may not trace the process.
 Result<UniqueFd> PidfdGetfd(BorrowedFd pidfd, int fd);
-Status PidfdSendSignal(BorrowedFd pidfd, int signal);           // Linux 5.1
+Status PidfdSendSignal(BorrowedFd pidfd, int signal);  // Linux 5.1
 
 }  // namespace landgate
 
