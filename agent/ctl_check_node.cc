@@ -327,6 +327,8 @@ Section CheckNode(const Result<Config>& config) {
 
 Section CheckEngines() {
   Section section{"Engines", {}};
+  const Result<std::string> programs = node::ProgramDirectory();
+  const std::string runtime = Join(programs ? *programs : "/usr/bin", "landgate-runtime");
   bool reads_hooks = false;
   for (const char* name : {"podman", "docker", "containerd", "ctr", "crio"}) {
     const std::optional<std::string> program = FindProgram(name);
@@ -336,26 +338,29 @@ Section CheckEngines() {
         {"engine." + engine, engine, State::kInfo, VersionLine(*program), "", nullptr});
     reads_hooks = reads_hooks || engine == "podman" || engine == "crio";
     if (engine == "docker") {
-      section.items.push_back(CheckRuntimeNamedIn(
-          "docker.runtime", "Docker's runtimes", {"/etc/docker/daemon.json"},
-          "add {\"runtimes\": {\"landgate\": {\"path\": \"…/landgate-runtime\"}}} to daemon.json, "
-          "then "
-          "docker run --runtime landgate; Docker before 25 has no --annotation: name the policy by "
-          "\"runtimeArgs\": [\"--landgate-policy\", NAME]" +
-              Example("docker/daemon.json")));
+      section.items.push_back(
+          CheckRuntimeNamedIn("docker.runtime", "Docker's runtimes", {"/etc/docker/daemon.json"},
+                              "add {\"runtimes\": {\"landgate\": {\"path\": \"" + runtime +
+                                  "\"}}} to daemon.json, "
+                                  "then "
+                                  "docker run --runtime landgate; Docker before 25 has no "
+                                  "--annotation: name the policy by "
+                                  "\"runtimeArgs\": [\"--landgate-policy\", NAME]" +
+                                  Example("docker/daemon.json")));
     } else if (engine == "containerd") {
       section.items.push_back(CheckRuntimeNamedIn(
           "containerd.runtime", "containerd's runtime handlers", {"/etc/containerd/config.toml"},
           "add a runtime handler of type io.containerd.runc.v2 with BinaryName = "
-          "\"…/landgate-runtime\" and pod_annotations = [\"io.landgate.*\"]" +
+          "\"" +
+              runtime + "\" and pod_annotations = [\"io.landgate.*\"]" +
               Example("containerd/landgate.toml")));
     } else if (engine == "crio") {
       std::vector<std::string> files = {"/etc/crio/crio.conf"};
       for (std::string& file : FilesIn("/etc/crio/crio.conf.d")) files.push_back(std::move(file));
-      section.items.push_back(CheckRuntimeNamedIn(
-          "crio.runtime", "CRI-O's runtime handlers", files,
-          "add a runtime handler with runtime_path = \"…/landgate-runtime\", or use hooks.d" +
-              Example("crio/10-landgate.conf")));
+      section.items.push_back(CheckRuntimeNamedIn("crio.runtime", "CRI-O's runtime handlers", files,
+                                                  "add a runtime handler with runtime_path = \"" +
+                                                      runtime + "\", or use hooks.d" +
+                                                      Example("crio/10-landgate.conf")));
     }
   }
   if (reads_hooks) section.items.push_back(CheckHooksDirectories());

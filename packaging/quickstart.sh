@@ -17,7 +17,7 @@ step() { printf '\n== %s\n' "$*"; }
 step "dependencies"
 packaging/deps.sh run
 
-step "build (cmake --preset release)"
+step "build (cmake --preset release; a few minutes, its output goes to build/quickstart.log)"
 mkdir -p build
 if ! { cmake --preset release && cmake --build --preset release; } >build/quickstart.log 2>&1; then
   tail -n 40 build/quickstart.log

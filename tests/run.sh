@@ -56,6 +56,7 @@ one() {
 build() { # build PRESET [targets…]
   local preset=$1; shift
   configure_and_build() { cmake --preset "$preset" && cmake --build --preset "$preset" -j "$jobs" "$@"; }
+  echo "building preset $preset; its output goes to ${logs#"$PWD"/}/build.$preset.log"
   one "build.$preset" configure_and_build "$@"
 }
 
