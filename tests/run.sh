@@ -104,7 +104,7 @@ fi
 
 if wants unit; then
   say "unit tests (ASan, UBSan)"
-  if build debug; then
+  if build debug --target unit_tests; then
     for program in build/debug/tests/unit_*; do gtest "$PWD/$program"; done
   fi
 fi
