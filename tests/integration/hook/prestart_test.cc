@@ -48,6 +48,30 @@ TEST_F(PrestartTest, InjectTwiceIsInjectOnce) {
   EXPECT_EQ(ReadText(bundle() + "/config.json"), once);
 }
 
+// A path in linux.namespaces may lead to the host's namespace by any name.
+TEST_F(PrestartTest, NamespacesOfTheHostTurnScopesOnHoweverTheyAreNamed) {
+  const auto scopes = [this](const Json& network) {
+    WriteBundle({"/bin/sleep", "1000"});
+    EditBundle([&](Json& config) {
+      for (Json& ns : config["linux"]["namespaces"]) {
+        if (ns["type"] == "network") ns = network;
+      }
+      config["annotations"]["io.landgate.policy"] = "work";
+    });
+    const Outcome started = StartSleeping(Runtime());
+    EXPECT_EQ(started.status, 0) << started.output;
+    const Json floor = Json::parse(ReadText(container_dir() / "floor.json"));
+    (void)Sh("runc delete -f " + id_);
+    return floor["layers"][0]["scopes"].dump();
+  };
+  EXPECT_EQ(scopes({{"type", "network"}}), "[]");
+  const std::string named = (dir_ / "some-network").string();
+  WriteText(named, "");
+  ASSERT_EQ(Sh("mount --bind /proc/self/ns/net " + named).status, 0);
+  EXPECT_THAT(scopes({{"type", "network"}, {"path", named}}), HasSubstr("abstract-unix"));
+  EXPECT_EQ(Sh("umount " + named).status, 0);
+}
+
 TEST_F(PrestartTest, ExitStatusAndSignalsAreTheWorkloads) {
   WriteBundle({"/bin/sh", "-c", "exit 7"});
   ASSERT_EQ(Inject().status, 0);
