@@ -13,6 +13,8 @@
 # packaging/deps.sh; LANDGATE_NO_DEPS=1 leaves that out). Exit status 0: nothing failed. Logs: build/test-logs/.
 set -uo pipefail
 
+{  # read as a whole before it runs: the file may change meanwhile
+
 cd "$(dirname "$0")/.." || exit 3
 level=${1:-all}
 regex=${2:-}
@@ -174,3 +176,5 @@ if not lines:
 print(f"{count['PASS']} passed, {count['FAIL']} failed, {count['SKIP']} skipped")
 sys.exit(1 if count["FAIL"] or not count["PASS"] + count["SKIP"] else 0)
 PYTHON
+exit
+}
