@@ -13,6 +13,7 @@
 #include <array>
 
 #include "base/unique_fd.h"
+#include "hook/child.h"
 
 namespace landgate::hook {
 namespace {
@@ -118,11 +119,9 @@ Status StartExecRefusal(const std::string& socket_path, std::chrono::millisecond
     Serve(socket_path, inode, patience);
     _exit(0);
   }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return SystemError("waitpid", errno);
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+  const Result<int> status = WaitForChild(child);
+  if (!status) return Failure(status.error());
+  if (!WIFEXITED(*status) || WEXITSTATUS(*status) != 0) {
     (void)unlink(socket_path.c_str());
     return Refuse(socket_path + ": the process that refuses exec sessions could not be started");
   }

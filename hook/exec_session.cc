@@ -11,6 +11,7 @@
 
 #include "base/files.h"
 #include "base/paths.h"
+#include "hook/child.h"
 #include "hook/container_entry.h"
 #include "hook/real_runtime.h"
 #include "oci-specs/config_patch.h"
@@ -72,15 +73,11 @@ Result<std::optional<Record>> FindRecord(const node::Config& config, const std::
   if (!oci::IsContainerId(command.id)) return std::optional<Record>();  // the runtime refuses it
   Result<std::optional<Record>> record = ReadRecord(config.run_dir, command.id);
   if (!record || *record) return record;
-  Result<std::optional<oci::State>> state = QueryState(runtime, command.root, command.id);
+  Result<oci::State> state = QueryState(runtime, command.root, command.id);
   if (!state) return Forward(state);
-  if (!*state) return record;
-  const std::string file = Join((*state)->bundle, "config.json");
+  const std::string file = Join(state->bundle, "config.json");
   Result<std::string> text = ReadFile(file);
-  if (!text) {
-    if (text.error().error_number == ENOENT) return record;
-    return Forward(text);
-  }
+  if (!text) return Context("whether a policy holds can't be told", text);
   Result<oci::ConfigView> view = oci::ReadConfig(*text, file);
   if (!view) return Forward(view);
   if (view->patched) {
@@ -107,11 +104,9 @@ Status VerifyLauncher(const Record& record) {
   }
   input.Reset();
   Result<std::string> message = ReadAll(output, 65536);
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return SystemError("waitpid", errno);
-  }
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  const Result<int> status = WaitForChild(child);
+  if (!status) return Failure(status.error());
+  if (WIFEXITED(*status) && WEXITSTATUS(*status) == 0) return {};
   return Refuse("container " + record.id + ": " +
                 (message && !message->empty() ? *message : "could not be looked into") +
                 "; the exec session is refused");

@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/files.h"
 #include "base/unique_fd.h"
+#include "hook/child.h"
 
 namespace landgate::hook {
 namespace {
@@ -81,9 +83,8 @@ Status ExecRealRuntime(const std::string& path, const std::vector<std::string>& 
   return failure;
 }
 
-Result<std::optional<oci::State>> QueryState(const std::string& path,
-                                             const std::optional<std::string>& root,
-                                             const std::string& id) {
+Result<oci::State> QueryState(const std::string& path, const std::optional<std::string>& root,
+                              const std::string& id) {
   std::vector<std::string> arguments = {path};
   if (root) {
     arguments.emplace_back("--root");
@@ -97,29 +98,35 @@ Result<std::optional<oci::State>> QueryState(const std::string& path,
   if (pipe2(ends, O_CLOEXEC) < 0) return SystemError("pipe", errno);
   UniqueFd output(ends[0]);
   UniqueFd input(ends[1]);
+  const UniqueFd complaint(memfd_create("stderr", MFD_CLOEXEC));
+  if (!complaint.valid()) return SystemError("memfd_create", errno);
   const pid_t child = fork();
   if (child < 0) return SystemError("fork", errno);
   if (child == 0) {
     const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || dup2(null, 0) < 0 || dup2(input.get(), 1) < 0 || dup2(null, 2) < 0) _exit(127);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(input.get(), 1) < 0 || dup2(complaint.get(), 2) < 0) {
+      _exit(127);
+    }
     (void)execv(path.c_str(), pointers.data());
     _exit(127);
   }
   input.Reset();
   Result<std::string> json = ReadAll(output);
   output.Reset();  // a child that writes more than we read gets SIGPIPE and ends
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
-    if (errno != EINTR) return SystemError("waitpid", errno);
-  }
+  const Result<int> status = WaitForChild(child);
+  if (!status) return Failure(status.error());
   if (!json) return Context(path + " state", json);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) == 127) {
+  if (!WIFEXITED(*status) || WEXITSTATUS(*status) == 127) {
     return Refuse(path + " state " + id + ": did not run to its end");
   }
-  if (WEXITSTATUS(status) != 0) return std::optional<oci::State>();
-  Result<oci::State> state = oci::DecodeState(*json, path + " state");
-  if (!state) return Forward(state);
-  return std::optional<oci::State>(std::move(*state));
+  if (WEXITSTATUS(*status) != 0) {
+    // It may be that there is no such container, and may be anything else.
+    (void)lseek(complaint.get(), 0, SEEK_SET);
+    const Result<std::string> why = ReadAll(complaint, 65536);
+    return Refuse(path + " state " + id + " failed, so whether a policy holds can't be told: " +
+                  (why && !why->empty() ? why->substr(0, why->find('\n')) : "it said nothing"));
+  }
+  return oci::DecodeState(*json, path + " state");
 }
 
 }  // namespace landgate::hook

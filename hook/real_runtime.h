@@ -19,10 +19,10 @@ Result<std::string> FindRealRuntime(const node::Config& config);
 // Replaces this program; returns only on failure.
 Status ExecRealRuntime(const std::string& path, const std::vector<std::string>& arguments);
 
-// `RUNTIME [--root ROOT] state ID`. Absent: the runtime knows no such container (it failed).
-Result<std::optional<oci::State>> QueryState(const std::string& path,
-                                             const std::optional<std::string>& root,
-                                             const std::string& id);
+// `RUNTIME [--root ROOT] state ID`. A runtime that fails is an error with its own words, also where
+// it says that there is no such container: who asks decides about confinement.
+Result<oci::State> QueryState(const std::string& path, const std::optional<std::string>& root,
+                              const std::string& id);
 
 }  // namespace landgate::hook
 

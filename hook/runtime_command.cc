@@ -296,6 +296,7 @@ Result<size_t> ReadGlobals(const std::vector<std::string>& arguments, RuntimeCom
                           "; see landgate-runtime --landgate-help");
         }
       } else if (seen.name == "root" || seen.name == "r") {
+        if (parsed.root) return BadUsage("--root is given twice");
         parsed.root = value;
       } else if (seen.name == "log" || seen.name == "l") {
         parsed.log = value;
@@ -344,8 +345,11 @@ Result<RuntimeCommand> ParseRuntimeCommand(const std::vector<std::string>& argum
         }
         parsed.asks_for_help = true;
       } else if (seen.name == "bundle" || seen.name == "b") {
+        // Runtimes differ in which of two counts.
+        if (parsed.bundle) return BadUsage(parsed.command + ": --bundle is given twice");
         parsed.bundle = value;
       } else if (seen.name == "process" || (seen.name == "p" && parsed.command == "exec")) {
+        if (parsed.process) return BadUsage(parsed.command + ": --process is given twice");
         parsed.process = seen.value;
       } else if (seen.name == "config" || seen.name == "f") {
         // crun's way to another file than BUNDLE/config.json, which our hooks could not find.

@@ -147,6 +147,31 @@ TEST_F(RuntimeTest, WithoutItsRecordAContainerTakesNoExecSession) {
   EXPECT_FALSE(fs::exists(bundle() + "/rootfs/tmp/ran"));
 }
 
+// Without a record it is the runtime that tells whose container this is, or nobody.
+TEST_F(RuntimeTest, WhereNobodyCanTellAnExecSessionIsRefused) {
+  Start();
+  fs::remove(container_dir() / "record.json");
+  WriteText(
+      dir_ / "half-broken",
+      "#!/bin/sh\n[ \"$1\" != state ] || { echo out of memory >&2; exit 1; }\nexec runc \"$@\"\n");
+  fs::permissions(dir_ / "half-broken", fs::perms(0755));
+  Configure({{"runtime", (dir_ / "half-broken").string()}});
+  Outcome outcome = Exec("touch /tmp/ran");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("can't be told"), HasSubstr("out of memory")));
+
+  Configure(Json::object());
+  fs::rename(bundle() + "/config.json", bundle() + "/config.json.away");
+  outcome = Exec("touch /tmp/ran");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("can't be told"));
+  EXPECT_FALSE(fs::exists(bundle() + "/rootfs/tmp/ran"));
+
+  outcome = Sh(Runtime() + " exec no-such-container /bin/true");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("does not exist"));
+}
+
 TEST_F(RuntimeTest, ARecordOfAnotherLauncherOrPlanRefusesTheSession) {
   Start();
   for (const char* object : {"launcher", "plan"}) {

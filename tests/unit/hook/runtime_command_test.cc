@@ -30,7 +30,7 @@ TEST(RuntimeCommand, FindsBundleAndIdInEverySpelling) {
       {"create", "--bundle=/b", "--pid-file=p", "id"},
       {"create", "-b", "/b", "id"},
       {"create", "-b/b", "id"},
-      {"create", "--bundle", "/other", "-b", "/b", "--", "id"},
+      {"create", "-b", "/b", "--", "id"},
       {"--root", "/r", "--log=l", "--log-format", "json", "--systemd-cgroup", "run", "-d", "-b",
        "/b", "id"},
       {"run", "-db", "/b", "id"},
@@ -112,6 +112,16 @@ TEST(RuntimeCommand, RefusesWhatItWouldHaveToGuess) {
 }
 
 // Each of these once started something that this program had not looked at.
+TEST(RuntimeCommand, RefusesWhatIsGivenTwice) {
+  for (const Arguments& twice : std::vector<Arguments>{
+           {"run", "--bundle", "/a", "-b", "/b", "id"},
+           {"exec", "--process=a", "--process", "b", "id"},
+           {"--root", "/a", "--root=/b", "exec", "id", "ls"},
+       }) {
+    EXPECT_THAT(Refusal(twice), HasSubstr("is given twice")) << testing::PrintToString(twice);
+  }
+}
+
 TEST(RuntimeCommand, RefusesWhatRuncAndCrunReadDifferently) {
   EXPECT_THAT(Refusal({"create", "--help=false", "--bundle", "/b", "id"}),
               HasSubstr("takes no value"));
