@@ -1,0 +1,41 @@
+// Every resource that a container, or a peer on a socket, can fill: its limit, in one place.
+#ifndef LANDGATE_AGENT_LIMITS_H_
+#define LANDGATE_AGENT_LIMITS_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace landgate::agent {
+
+// Notifications of one listener that are being handled at the same time. What exceeds it is denied
+// at once (EAGAIN, reason `busy`), so that receiving never stops. Less than kSlotsPerListener.
+inline constexpr uint32_t kMaxInFlightPerListener = 48;
+// A read of a workload's memory that takes longer is given up and the call denied.
+inline constexpr std::chrono::milliseconds kMemoryDeadline{2000};
+// Listeners of one container (its process, its exec sessions, …) at a time.
+inline constexpr uint32_t kMaxListenersPerContainer = 512;
+
+// The socket of runtimes and hooks.
+inline constexpr size_t kMaxStateBytes = size_t{8} << 20;
+inline constexpr size_t kMaxStateFds = 64;  // the kernel's own limit is SCM_MAX_FD, 253
+inline constexpr size_t kMaxConnections = 1024;
+// A hook waits for its answer; a runtime may hold an idle connection for ever.
+inline constexpr std::chrono::seconds kHookPatience{10};
+
+// Exec sessions that are turned to the launcher.
+inline constexpr size_t kMaxCommandLineBytes = size_t{4} << 20;  // argv and environment: E2BIG
+inline constexpr std::chrono::seconds kTurnPatience{5};          // until the launcher has asked
+
+// The control socket.
+inline constexpr unsigned kMaxControlConnections = 64;
+inline constexpr size_t kMaxControlRequestBytes = 65536;
+inline constexpr unsigned kControlTimeoutSeconds = 30;
+inline constexpr size_t kEventBacklog = 1024;  // records that a slow reader of /v1/events may lag
+
+// The audit log: records that wait for the disk. More are counted as dropped.
+inline constexpr size_t kAuditQueueRecords = 8192;
+
+}  // namespace landgate::agent
+
+#endif  // LANDGATE_AGENT_LIMITS_H_

@@ -1,0 +1,70 @@
+// What a hook tells the agent about a container, and how: one JSON object with descriptors over the
+// agent's socket, answered by one JSON object.
+//
+//   {"landgate": {"register": {…}}}        with [pidfd, mount namespace] as SCM_RIGHTS
+//   {"landgate": {"unregister": {"id": "…"}}}
+//   answer: {"ok": true} or {"error": "…"}
+//
+// The sender shuts its writing side down after the object. Pure but for the client; thread-safe.
+#ifndef LANDGATE_NODE_REGISTRATION_H_
+#define LANDGATE_NODE_REGISTRATION_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "oci-specs/annotations.h"
+#include "policy/document.h"
+#include "sandbox/masks.h"
+#include "sandbox/plan.h"
+
+namespace landgate::node {
+
+// The over-mount of the pure prestart shape: the launcher stands on the entrypoint until the agent
+// takes it away.
+struct OverMount {
+  std::string path;          // resolved in the container
+  sandbox::ObjectId object;  // the entrypoint itself
+  uint64_t mount_id = 0;
+};
+
+struct Registration {
+  std::string id;
+  pid_t pid = 0;            // the container's first process, in the hook's pid namespace
+  uint64_t start_time = 0;  // its, clock ticks since boot
+  std::string bundle;
+  std::string root;  // root.path, absolute on the host
+  oci::Mode mode = oci::Mode::kEnforce;
+  std::string front_end;                 // "precreate", "inject", "runtime", "prestart"
+  bool listener_expected = false;        // its config.json has a listener of ours
+  std::vector<policy::Policy> policies;  // merged; all must allow
+  policy::ExecSessions exec_sessions = policy::ExecSessions::kConfined;
+  std::string pod, pod_namespace, container_name;  // from the engine's annotations; may be empty
+  sandbox::ObjectId launcher, plan;  // behind /dev/lg and /dev/lg.plan; zero in audit mode
+  std::string floor_json;            // sandbox::FloorJson; empty in audit mode
+  sandbox::MountSteps mounts;        // masks, pins, binds-back as they were placed
+  std::optional<OverMount> over_mount;
+};
+
+std::string EncodeRegistration(const Registration& registration);
+// Decodes the object under "register". Strict.
+Result<Registration> DecodeRegistration(std::string_view json);
+
+// True where something accepts connections at `agent_socket` (which the hook's user can reach).
+bool AgentAnswers(const std::string& agent_socket);
+// Impossible: no agent; Refuse: it says no, with its reason. Waits for the answer at most ten
+// seconds.
+Status RegisterWithAgent(const std::string& agent_socket, const Registration& registration,
+                         BorrowedFd process, BorrowedFd mount_namespace);
+// No agent is no error: it collects what hung up.
+Status UnregisterFromAgent(const std::string& agent_socket, const std::string& id);
+
+}  // namespace landgate::node
+
+#endif  // LANDGATE_NODE_REGISTRATION_H_
