@@ -30,11 +30,17 @@ inline constexpr std::chrono::seconds kTurnPatience{5};          // until the la
 // The control socket.
 inline constexpr unsigned kMaxControlConnections = 64;
 inline constexpr size_t kMaxControlRequestBytes = 65536;
+// A request must have come, and its answer must have been read, within this time; a reader of
+// events must read something.
 inline constexpr unsigned kControlTimeoutSeconds = 30;
 inline constexpr size_t kEventBacklog = 1024;  // records that a slow reader of /v1/events may lag
+// Readers of events at a time: fewer than connections, so that they can't lock others out.
+inline constexpr unsigned kMaxEventReaders = 32;
+inline constexpr unsigned kMaxMetricsConnections = 16;  // of the TCP listener
 
 // The audit log: records that wait for the disk. More are counted as dropped.
 inline constexpr size_t kAuditQueueRecords = 8192;
+inline constexpr size_t kAuditQueueBytes = size_t{8} << 20;  // of their texts
 
 }  // namespace landgate::agent
 
