@@ -5,12 +5,14 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <memory>
 
 #include "base/files.h"
 #include "base/paths.h"
+#include "policy/destination.h"
 #include "policy/json_reader.h"
 
 namespace landgate::node {
@@ -21,9 +23,10 @@ using policy::JsonCursor;
 // Beside landgate-init, wherever that lies.
 constexpr std::string_view kPlanSourceName = "landgate-plan";
 
-// Keys of config.json that only the agent reads.
-constexpr std::string_view kAgentKeys[] = {"agentSocket", "controlSocket", "metrics", "audit",
-                                           "approval"};
+// Bounds against slips: a log file that is rotated with every line, or one that never is.
+constexpr int64_t kLeastAuditBytes = int64_t{64} << 10;
+constexpr int64_t kMostAuditBytes = int64_t{1} << 40;
+constexpr int64_t kMostAuditFiles = 1000;
 
 std::string Environment(const char* name) {
   const char* value = getenv(name);
@@ -120,22 +123,87 @@ Result<SelectionRule> DecodeRule(const JsonCursor& at) {
   return rule;
 }
 
-// Only what this build enforces is accepted: a key that is read by nobody would promise something.
-Status RefuseAgentKeys(const JsonCursor& root) {
-  for (const std::string_view key : kAgentKeys) {
-    if (root.Has(key)) {
-      return root.At(key).Fail(
-          "not supported in this build: only an agent reads it; remove the key");
-    }
+// Runtimes connect to the path as it stands here, and the kernel takes no longer one.
+Result<std::string> SocketPath(const JsonCursor& at) {
+  Result<std::string> path = AbsolutePath(at);
+  if (!path) return path;
+  if (path->size() >= sizeof(sockaddr_un::sun_path)) {
+    return at.Fail("a socket's path has at most " +
+                   std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes");
   }
-  if (!root.Has("requireAgent")) return {};
-  Result<bool> required = root.At("requireAgent").Bool();
-  if (!required) return Forward(required);
-  if (*required) {
-    return root.At("requireAgent")
-        .Fail("not supported in this build: there is no agent; set it to false or remove the key");
+  return path;
+}
+
+Status DecodeMetrics(const JsonCursor& at, Config& config) {
+  if (Status ok = at.Only({"listen"}); !ok) return ok;
+  if (!at.Has("listen")) return at.Fail("`listen` is missing: the address, \"127.0.0.1:9464\"");
+  const JsonCursor listen = at.At("listen");
+  Result<std::string> text = listen.String();
+  if (!text) return Forward(text);
+  const Result<policy::Endpoint> endpoint = policy::ParseEndpoint(*text);
+  if (!endpoint || endpoint->transport != policy::Transport::kTcp || text->starts_with("tcp:") ||
+      endpoint->port == 0) {
+    return listen.Fail("must be an IP address and a port, such as \"127.0.0.1:9464\"");
+  }
+  config.metrics_listen = std::move(*text);
+  return {};
+}
+
+Status DecodeAudit(const JsonCursor& at, Config& config) {
+  if (Status ok = at.Only({"file", "maxBytes", "keep"}); !ok) return ok;
+  if (at.Has("file")) {
+    Result<std::string> file = AbsolutePath(at.At("file"));
+    if (!file) return Forward(file);
+    config.audit.file = std::move(*file);
+  }
+  if (at.Has("maxBytes")) {
+    Result<int64_t> bytes = at.At("maxBytes").Integer(kLeastAuditBytes, kMostAuditBytes);
+    if (!bytes) return Forward(bytes);
+    config.audit.max_bytes = static_cast<uint64_t>(*bytes);
+  }
+  if (at.Has("keep")) {
+    Result<int64_t> keep = at.At("keep").Integer(0, kMostAuditFiles);
+    if (!keep) return Forward(keep);
+    config.audit.keep = static_cast<int>(*keep);
   }
   return {};
+}
+
+Status DecodeAgentKeys(const JsonCursor& root, Config& config) {
+  // A key that nobody reads would promise something.
+  if (root.Has("approval")) {
+    return root.At("approval")
+        .Fail("not supported in this build: nobody can be asked; remove the key");
+  }
+  for (auto [key, path] : {std::pair{"agentSocket", &config.agent_socket},
+                           {"controlSocket", &config.control_socket}}) {
+    if (!root.Has(key)) continue;
+    Result<std::string> decoded = SocketPath(root.At(key));
+    if (!decoded) return Forward(decoded);
+    *path = std::move(*decoded);
+  }
+  if (!config.agent_socket.empty() && config.agent_socket == config.control_socket) {
+    return root.At(root.Has("controlSocket") ? "controlSocket" : "agentSocket")
+        .Fail("agentSocket and controlSocket are two sockets");
+  }
+  if (root.Has("requireAgent")) {
+    Result<bool> required = root.At("requireAgent").Bool();
+    if (!required) return Forward(required);
+    config.require_agent = *required;
+  }
+  if (root.Has("metrics")) {
+    if (Status ok = DecodeMetrics(root.At("metrics"), config); !ok) return ok;
+  }
+  if (root.Has("audit")) return DecodeAudit(root.At("audit"), config);
+  return {};
+}
+
+// What config.json may name and otherwise lies in the run directory, wherever that is.
+void PlaceSockets(Config& config) {
+  if (config.run_dir.empty()) return;
+  config.holder_socket = Join(config.run_dir, "holder.sock");
+  if (config.agent_socket.empty()) config.agent_socket = Join(config.run_dir, "agent.sock");
+  if (config.control_socket.empty()) config.control_socket = Join(config.run_dir, "control.sock");
 }
 
 Result<Config> Defaults() {
@@ -150,12 +218,14 @@ Result<Config> Defaults() {
   }
   config.plan_source = Join(Parent(config.init_path), kPlanSourceName);
   config.run_dir = "/run/landgate";
+  config.audit.file = "/var/log/landgate/audit.jsonl";
   if (config.rootless) {
     const UserDirectories user = FindUserDirectories();
     if (!user.config.empty()) {
       config.policy_dirs.push_back(Join(user.config, "landgate/policies"));
     }
     config.run_dir = user.runtime.empty() ? "" : Join(user.runtime, "landgate");
+    config.audit.file = user.state.empty() ? "" : Join(user.state, "landgate/audit.jsonl");
   }
   config.policy_dirs.emplace_back("/etc/landgate/policies");
   config.policy_dirs.push_back(Join(prefix, "share/landgate/policies"));
@@ -188,10 +258,12 @@ UserDirectories FindUserDirectories() {
   UserDirectories user;
   const uid_t uid = HostUid();
   user.config = Environment("XDG_CONFIG_HOME");
-  if (user.config.empty()) {
+  user.state = Environment("XDG_STATE_HOME");
+  if (user.config.empty() || user.state.empty()) {
     std::string home = Environment("HOME");
     if (home.empty()) home = HomeOf(uid);
-    if (!home.empty()) user.config = Clean(home + "/.config");
+    if (!home.empty() && user.config.empty()) user.config = Clean(home + "/.config");
+    if (!home.empty() && user.state.empty()) user.state = Clean(home + "/.local/state");
   }
   user.runtime = Environment("XDG_RUNTIME_DIR");
   if (user.runtime.empty()) {
@@ -219,10 +291,9 @@ Result<Config> DecodeConfig(std::string_view text, std::string_view file, Config
       !ok) {
     return Forward(ok);
   }
-  if (Status ok = RefuseAgentKeys(root); !ok) return Forward(ok);
-
   Config config = std::move(defaults);
   config.file = file;
+  if (Status ok = DecodeAgentKeys(root, config); !ok) return Forward(ok);
   if (root.Has("policyDirs")) {
     Result<std::vector<std::string>> dirs = AbsolutePaths(root.At("policyDirs"));
     if (!dirs) return Forward(dirs);
@@ -285,6 +356,7 @@ Result<Config> DecodeConfig(std::string_view text, std::string_view file, Config
     }
     config.runtime = std::move(*runtime);
   }
+  PlaceSockets(config);
   return config;
 }
 
@@ -325,6 +397,7 @@ Result<Config> LoadConfig(const std::optional<std::string>& given) {
         "neither XDG_RUNTIME_DIR nor /run/user/UID is there: set XDG_RUNTIME_DIR, or `runDir` in "
         "config.json");
   }
+  PlaceSockets(config);
   return config;
 }
 

@@ -3,6 +3,7 @@
 #ifndef LANDGATE_NODE_CONFIG_H_
 #define LANDGATE_NODE_CONFIG_H_
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +23,12 @@ struct SelectionRule {                             // config `rules`: first matc
   bool replace_default = false;
 };
 
+struct AuditLog {    // config `audit`
+  std::string file;  // /var/log/landgate/audit.jsonl, rootless in XDG_STATE_HOME
+  uint64_t max_bytes = uint64_t{64} << 20;  // of one file; then it is rotated
+  int keep = 4;                             // rotated files that stay: FILE.1 is the newest
+};
+
 struct Config {
   std::string file;       // what was read, absolute; empty: no file, built-in defaults
   bool named = false;     // by --config or LANDGATE_CONFIG: hooks must be told
@@ -35,12 +42,21 @@ struct Config {
   std::string plan_source;  // the empty file under /dev/lg.plan; beside landgate-init
   std::string run_dir;      // /run/landgate, rootless $XDG_RUNTIME_DIR/landgate
   std::optional<std::string> runtime;
+
+  // Of the agent. Runtimes and hooks connect to the first, people's programs to the second, and
+  // what keeps listeners across a restart of the agent listens on the third.
+  std::string agent_socket;    // RUNDIR/agent.sock
+  std::string control_socket;  // RUNDIR/control.sock
+  std::string holder_socket;   // RUNDIR/holder.sock
+  bool require_agent = false;  // no container starts under a policy unless the agent answers
+  std::optional<std::string> metrics_listen;  // "127.0.0.1:9464"; absent: on the control socket
+  AuditLog audit;
 };
 
 // Search order of the file: `given` (--config), LANDGATE_CONFIG, rootless
 // $XDG_CONFIG_HOME/landgate/config.json, /etc/landgate/config.json; only the last two may be
 // missing. Must be owned by root or the effective user and not be writable by others
-// (ReadTrustedFile). Keys that only an agent reads are refused as not supported in this build.
+// (ReadTrustedFile). `approval` is refused as not supported in this build.
 Result<Config> LoadConfig(const std::optional<std::string>& given);
 
 // Pure part, for tests and fuzzing: `text` decoded over `defaults`.
@@ -59,6 +75,7 @@ bool IsPolicyName(std::string_view name);
 struct UserDirectories {
   std::string config;   // $XDG_CONFIG_HOME, $HOME/.config
   std::string runtime;  // $XDG_RUNTIME_DIR, /run/user/UID
+  std::string state;    // $XDG_STATE_HOME, $HOME/.local/state
 };
 UserDirectories FindUserDirectories();
 

@@ -58,7 +58,7 @@ TEST(Config, AbsentKeysKeepTheDefaults) {
 }
 
 TEST(Config, EveryRefusalNamesFileAndPointer) {
-  const std::vector<std::pair<std::string_view, std::string_view>> cases = {
+  const std::vector<std::pair<std::string, std::string_view>> cases = {
       {R"({"polcyDirs": []})", "policyDirs"},
       {R"({"policyDirs": ["relative"]})", "/policyDirs/0"},
       {R"({"policyDirs": []})", "/policyDirs"},
@@ -75,6 +75,16 @@ TEST(Config, EveryRefusalNamesFileAndPointer) {
       {R"({"runDir": "/a/./b"})", "/runDir"},
       {R"({"runtime": "bin/runc"})", "/runtime"},
       {R"({"runtime": ""})", "/runtime"},
+      {R"({"agentSocket": "agent.sock"})", "/agentSocket"},
+      {"{\"agentSocket\": \"/run/" + std::string(103, 'a') + "\"}", "/agentSocket"},
+      {R"({"agentSocket": "/run/x", "controlSocket": "/run/x"})", "/controlSocket"},
+      {R"({"requireAgent": "yes"})", "/requireAgent"},
+      {R"({"metrics": {}})", "/metrics"},
+      {R"({"metrics": {"listn": "127.0.0.1:1"}})", "/metrics"},
+      {R"({"audit": {"file": "audit.jsonl"}})", "/audit/file"},
+      {R"({"audit": {"maxBytes": 10}})", "/audit/maxBytes"},
+      {R"({"audit": {"keep": -1}})", "/audit/keep"},
+      {R"({"audit": {"kep": 1}})", "/audit"},
       {R"([])", "c.json"},
       {R"({"runtime": "a", "runtime": "b"})", "c.json"},
   };
@@ -84,14 +94,44 @@ TEST(Config, EveryRefusalNamesFileAndPointer) {
   }
 }
 
-TEST(Config, WhatOnlyAnAgentReadsIsRefusedAndNotIgnored) {
-  for (const char* key : {"agentSocket", "controlSocket", "metrics", "audit", "approval"}) {
-    const std::string refusal = Refusal("{\"" + std::string(key) + "\": {}}");
-    EXPECT_THAT(refusal, HasSubstr("not supported in this build"));
-    EXPECT_THAT(refusal, HasSubstr("/" + std::string(key)));
+TEST(Config, ReadsTheKeysOfTheAgent) {
+  const Config config = Decode(R"({
+    "agentSocket": "/run/x/a.sock", "controlSocket": "/run/x/c.sock", "requireAgent": true,
+    "metrics": {"listen": "127.0.0.1:9464"}, "runDir": "/run/lg",
+    "audit": {"file": "/var/log/a.jsonl", "maxBytes": 1000000, "keep": 0}})");
+  EXPECT_EQ(config.agent_socket, "/run/x/a.sock");
+  EXPECT_EQ(config.control_socket, "/run/x/c.sock");
+  EXPECT_EQ(config.holder_socket, "/run/lg/holder.sock");
+  EXPECT_TRUE(config.require_agent);
+  EXPECT_EQ(config.metrics_listen, "127.0.0.1:9464");
+  EXPECT_EQ(config.audit.file, "/var/log/a.jsonl");
+  EXPECT_EQ(config.audit.max_bytes, 1000000U);
+  EXPECT_EQ(config.audit.keep, 0);
+}
+
+TEST(Config, SocketsLieInTheRunDirectoryOfTheFile) {
+  const Config config = Decode(R"({"runDir": "/run/elsewhere"})");
+  EXPECT_EQ(config.agent_socket, "/run/elsewhere/agent.sock");
+  EXPECT_EQ(config.control_socket, "/run/elsewhere/control.sock");
+  EXPECT_EQ(config.holder_socket, "/run/elsewhere/holder.sock");
+  EXPECT_FALSE(config.require_agent);
+  EXPECT_FALSE(config.metrics_listen);
+}
+
+TEST(Config, MetricsListenOnOneAddressAndPort) {
+  for (const char* good : {"127.0.0.1:9464", "[::1]:9464", "0.0.0.0:1"}) {
+    EXPECT_EQ(Refusal("{\"metrics\": {\"listen\": \"" + std::string(good) + "\"}}"), "") << good;
   }
-  EXPECT_THAT(Refusal(R"({"requireAgent": true})"), HasSubstr("not supported in this build"));
-  EXPECT_EQ(Refusal(R"({"requireAgent": false})"), "");
+  for (const char* bad : {"9464", "localhost:9464", "127.0.0.1", "127.0.0.1:0", "*:9464",
+                          "udp://127.0.0.1:9464", "unix:/run/m.sock", "127.0.0.0/8:9464"}) {
+    EXPECT_THAT(Refusal("{\"metrics\": {\"listen\": \"" + std::string(bad) + "\"}}"),
+                HasSubstr("/metrics/listen: must be an IP address and a port"))
+        << bad;
+  }
+}
+
+TEST(Config, QuestionsToAPersonAreRefusedAndNotIgnored) {
+  EXPECT_THAT(Refusal(R"({"approval": {}})"), HasSubstr("/approval: not supported in this build"));
 }
 
 TEST(Config, PolicyNames) {
