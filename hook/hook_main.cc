@@ -2,9 +2,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/files.h"
 #include "hook/bundle.h"
@@ -18,6 +21,25 @@
 
 namespace landgate::hook {
 namespace {
+
+constexpr std::string_view kHelp =
+    R"(landgate-hook COMMAND [OPTION…]
+
+The OCI hook of Landgate: Landlock and seccomp for ordinary containers.
+
+  precreate        podman: config.json on stdin, the patched one on stdout
+  inject           patch a bundle's config.json for plain runc
+    --bundle DIR         the bundle's directory
+  prestart         state on stdin: verify the patch, place masks and plan; part of the patch
+    --front-end NAME     who patched: precreate, inject or runtime
+  createRuntime    the same as prestart
+  poststop         state on stdin: remove what prestart left
+
+  --policy NAME    a policy besides those that the node selects (all but poststop)
+  --config FILE    the node's config.json
+  --help           this text
+  --version        the version
+)";
 
 struct Options {
   std::optional<std::string> config;
@@ -99,50 +121,72 @@ Status Inject(const Options& options) {
   return {};
 }
 
-int Exit(const Status& done) {
-  if (done) return static_cast<int>(ExitStatus::kDone);
-  return Complain(done.error());
+struct Stage {
+  std::string_view name;
+  Status (*run)(const Options&);
+  bool takes_policy;
+  bool takes_front_end;
+  bool takes_bundle;
+};
+constexpr Stage kStages[] = {
+    {"precreate", Precreate, true, false, false},
+    {"prestart", RunPrestart, true, true, false},
+    {"createRuntime", RunPrestart, true, true, false},
+    {"poststop", RunPoststop, false, false, false},
+    {"inject", Inject, true, false, true},
+};
+
+// What the option's value goes into; null: no such option here.
+std::string* Value(const Stage* stage, std::string_view option, Options& options) {
+  if (option == "--config") return &options.config.emplace();
+  if (!stage) return nullptr;
+  if (option == "--policy" && stage->takes_policy) return &options.policy;
+  if (option == "--front-end" && stage->takes_front_end) return &options.front_end;
+  if (option == "--bundle" && stage->takes_bundle) return &options.bundle;
+  return nullptr;
+}
+
+Failure Usage(const std::string& what) { return BadUsage(what + "; see landgate-hook --help"); }
+
+Status RunCommand(const std::vector<std::string_view>& arguments) {
+  const Stage* stage = nullptr;
+  Options options;
+  std::set<std::string_view> seen;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view argument = arguments[i];
+    if (argument == "--help" || argument == "-h") return WriteAll(BorrowedFd(STDOUT_FILENO), kHelp);
+    if (argument == "--version") {
+      return WriteAll(BorrowedFd(STDOUT_FILENO), "landgate-hook " LANDGATE_VERSION "\n");
+    }
+    if (!argument.starts_with('-')) {
+      if (stage) return Usage(std::string(argument) + ": one command, and options");
+      for (const Stage& known : kStages) {
+        if (known.name == argument) stage = &known;
+      }
+      if (!stage) return Usage(std::string(argument) + ": no such command");
+      continue;
+    }
+    const size_t equals = argument.find('=');
+    const std::string_view option = argument.substr(0, equals);
+    std::string* const value = Value(stage, option, options);
+    if (!value) return Usage(std::string(option) + ": no such option here");
+    if (!seen.insert(option).second) return Usage(std::string(option) + ": given twice");
+    if (equals != std::string_view::npos) {
+      *value = argument.substr(equals + 1);
+    } else if (++i < arguments.size()) {
+      *value = arguments[i];
+    } else {
+      return Usage(std::string(option) + ": its value is missing");
+    }
+  }
+  if (!stage) return Usage("a command is missing");
+  if (stage->takes_bundle && options.bundle.empty()) return Usage("--bundle DIR is missing");
+  return stage->run(options);
 }
 
 int Main(int argc, char** argv) {
-  Options options;
-  CLI::App app("The OCI hook of Landgate: Landlock and seccomp for ordinary containers.",
-               "landgate-hook");
-  app.set_version_flag("--version", "landgate-hook " LANDGATE_VERSION);
-  app.add_option("--config", options.config, "the node's config.json")->type_name("FILE");
-  app.require_subcommand(1);
-  app.fallthrough();
-
-  CLI::App* precreate =
-      app.add_subcommand("precreate", "podman: config.json on stdin, the patched one on stdout");
-  CLI::App* prestart = app.add_subcommand(
-      "prestart", "state on stdin: verify the patch, place masks and plan; part of the patch");
-  CLI::App* create_runtime = app.add_subcommand("createRuntime", "the same as prestart");
-  CLI::App* poststop = app.add_subcommand("poststop", "state on stdin: remove what prestart left");
-  CLI::App* inject = app.add_subcommand("inject", "patch a bundle's config.json for plain runc");
-  for (CLI::App* stage : {prestart, create_runtime}) {
-    stage->add_option("--front-end", options.front_end, "who patched: precreate, inject or runtime")
-        ->type_name("NAME");
-  }
-  for (CLI::App* stage : {precreate, prestart, create_runtime, inject}) {
-    stage->add_option("--policy", options.policy, "a policy besides those that the node selects")
-        ->type_name("NAME");
-  }
-  inject->add_option("--bundle", options.bundle, "the bundle's directory")
-      ->type_name("DIR")
-      ->required();
-
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    fprintf(stderr, "landgate-hook: %s; see landgate-hook --help\n", error.what());
-    return static_cast<int>(ExitStatus::kUsage);
-  }
-  if (precreate->parsed()) return Exit(Precreate(options));
-  if (poststop->parsed()) return Exit(RunPoststop(options));
-  if (inject->parsed()) return Exit(Inject(options));
-  return Exit(RunPrestart(options));
+  const Status done = RunCommand({argv + std::min(argc, 1), argv + argc});
+  return done ? static_cast<int>(ExitStatus::kDone) : Complain(done.error());
 }
 
 }  // namespace

@@ -95,13 +95,11 @@ struct MountedOurs {
 
 Result<MountedOurs> FindOurs(BorrowedFd root, const sandbox::ObjectId& launcher,
                              const sandbox::ObjectId& plan_source) {
-  MountedOurs ours;
-  Result<UniqueFd> fd = OpenMounted(root, "dev/lg", launcher, "/dev/lg");
-  if (!fd) return Forward(fd);
-  ours.launcher = std::move(*fd);
-  fd = OpenMounted(root, "dev/lg.plan", plan_source, "/dev/lg.plan");
-  if (!fd) return Forward(fd);
-  ours.empty_plan = std::move(*fd);
+  Result<UniqueFd> launcher_fd = OpenMounted(root, "dev/lg", launcher, "/dev/lg");
+  if (!launcher_fd) return Forward(launcher_fd);
+  Result<UniqueFd> plan_fd = OpenMounted(root, "dev/lg.plan", plan_source, "/dev/lg.plan");
+  if (!plan_fd) return Forward(plan_fd);
+  MountedOurs ours{std::move(*launcher_fd), std::move(*plan_fd)};
   // crun sets the flags of its mounts only after the hooks; private, so that the plan, which is
   // mounted on top, can't reach the host through a shared mount.
   const uint64_t flags = abi::kMountAttrRdonly | abi::kMountAttrNosuid | abi::kMountAttrNodev;
