@@ -80,6 +80,11 @@ inline constexpr unsigned kFsmountCloexec = 1;
 inline constexpr unsigned kFsconfigSetString = 1;
 inline constexpr unsigned kFsconfigCmdCreate = 6;
 
+// --- seccomp user notification (linux/seccomp.h) ------------------------------------------------
+inline constexpr unsigned long kSeccompNotifSetFlags =
+    0x40082104;                                      // SECCOMP_IOCTL_NOTIF_SET_FLAGS, 6.6
+inline constexpr uint64_t kSeccompFdSyncWakeUp = 1;  // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
+
 // --- system call numbers newer than the headers; the generic table, the same on every 64-bit port
 inline constexpr long kNrOpenTreeAttr = 467;  // Linux 6.15
 

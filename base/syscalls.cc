@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -119,6 +120,40 @@ Result<UniqueFd> PidfdGetfd(BorrowedFd pidfd, int fd) {
 Status PidfdSendSignal(BorrowedFd pidfd, int signal) {
   return OkOrError("pidfd_send_signal",
                    syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0));
+}
+
+Result<UniqueFd> SeccompNewListener(const sock_fprog& program, unsigned long flags) {
+  return FdOrError("seccomp", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+                                      SECCOMP_FILTER_FLAG_NEW_LISTENER | flags, &program));
+}
+
+Result<seccomp_notif_sizes> SeccompNotifySizes() {
+  seccomp_notif_sizes sizes{};
+  if (syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
+    return SystemError("SECCOMP_GET_NOTIF_SIZES", errno);
+  return sizes;
+}
+
+Status SeccompSetSyncWakeUp(BorrowedFd listener) {
+  return OkOrError("SECCOMP_IOCTL_NOTIF_SET_FLAGS",
+                   ioctl(listener.get(), abi::kSeccompNotifSetFlags, abi::kSeccompFdSyncWakeUp));
+}
+
+int SeccompReceive(BorrowedFd listener, void* notification) {
+  return ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_RECV, notification) < 0 ? errno : 0;
+}
+
+int SeccompRespond(BorrowedFd listener, const seccomp_notif_resp& response) {
+  return ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_SEND, &response) < 0 ? errno : 0;
+}
+
+int SeccompIdValid(BorrowedFd listener, uint64_t id) {
+  return ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) < 0 ? errno : 0;
+}
+
+int SeccompAddFd(BorrowedFd listener, const seccomp_notif_addfd& request) {
+  const int number = ioctl(listener.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &request);
+  return number < 0 ? -errno : number;
 }
 
 }  // namespace landgate

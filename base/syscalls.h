@@ -4,6 +4,8 @@
 #ifndef LANDGATE_BASE_SYSCALLS_H_
 #define LANDGATE_BASE_SYSCALLS_H_
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -46,6 +48,24 @@ Result<UniqueFd> PidfdOpen(pid_t pid);  // Linux 5.3
 // EPERM: the caller may not trace the process.
 Result<UniqueFd> PidfdGetfd(BorrowedFd pidfd, int fd);
 Status PidfdSendSignal(BorrowedFd pidfd, int signal);  // Linux 5.1
+
+// --- seccomp user notification, Linux 5.0; see seccomp_unotify(2)
+// Puts `program` in front of the calling thread's system calls and returns its listener. `flags`
+// beyond NEW_LISTENER: SECCOMP_FILTER_FLAG_*. Needs no_new_privs or CAP_SYS_ADMIN. EBUSY: a filter
+// of this thread has a listener already.
+Result<UniqueFd> SeccompNewListener(const sock_fprog& program, unsigned long flags);
+// What this kernel's structures take.
+Result<seccomp_notif_sizes> SeccompNotifySizes();
+// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6.
+Status SeccompSetSyncWakeUp(BorrowedFd listener);
+// These run for every notified call, so they make no text: 0, or the errno of the ioctl.
+// `notification` has the kernel's size and must be zero.
+int SeccompReceive(BorrowedFd listener, void* notification);
+int SeccompRespond(BorrowedFd listener, const seccomp_notif_resp& response);
+int SeccompIdValid(BorrowedFd listener, uint64_t id);
+// The number of the descriptor in the other process, or -errno. Linux 5.9; SECCOMP_ADDFD_FLAG_SEND
+// 5.14.
+int SeccompAddFd(BorrowedFd listener, const seccomp_notif_addfd& request);
 
 }  // namespace landgate
 
