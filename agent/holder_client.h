@@ -29,6 +29,7 @@ enum class Kept : uint32_t {
   kListener = 7,  // blob: ListenerBlob
   kSession = 8,   // a memfd with an exec session's command line; key of its kListener
   kClone = 9,     // a detached mount of a container
+  kPartial = 10,  // a message that is not complete yet (spool.h); key of its kConnection
 };
 
 struct KeptObject {

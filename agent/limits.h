@@ -16,10 +16,16 @@ inline constexpr std::chrono::milliseconds kMemoryDeadline{2000};
 // Listeners of one container (its process, its exec sessions, …) at a time.
 inline constexpr uint32_t kMaxListenersPerContainer = 512;
 
+inline constexpr size_t kMaxContainers = 8192;
+// Listeners of containers that nobody registered, which are answered ENOSYS. More are closed, after
+// which the kernel answers the same.
+inline constexpr size_t kMaxForeignListeners = 64;
+
 // The socket of runtimes and hooks.
 inline constexpr size_t kMaxStateBytes = size_t{8} << 20;
 inline constexpr size_t kMaxStateFds = 64;  // the kernel's own limit is SCM_MAX_FD, 253
 inline constexpr size_t kMaxConnections = 1024;
+inline constexpr size_t kMaxSpools = 64;  // messages too long to be looked at in their sockets
 // A hook waits for its answer; a runtime may hold an idle connection for ever.
 inline constexpr std::chrono::seconds kHookPatience{10};
 
