@@ -13,13 +13,13 @@
 #include "agent/ctl_command.h"
 #include "agent/ctl_explain.h"
 #include "agent/ctl_output.h"
-#include "agent/ctl_policy_json.h"
 #include "agent/ctl_policy_list.h"
 #include "agent/ctl_validate.h"
 #include "base/capability_names.h"
 #include "base/syscalls.h"
 #include "base/unique_fd.h"
 #include "node/policies.h"
+#include "policy/document_encode.h"
 #include "sandbox/compile.h"
 
 namespace landgate::ctl {
@@ -279,12 +279,13 @@ int ShowCommand(const Invocation& invocation, const std::string& name, bool json
   if (!config) return PrintError(config.error());
   Result<policy::Policy> policy = LoadFileOrName(*config, name);
   if (!policy) return PrintError(policy.error());
+  policy->landlock_given = policy->landlock;  // said, also where it is the default
+  Json document = policy::EncodePolicy(*policy);
   if (json) {
-    PrintJson(PolicyJson(*policy));
+    PrintJson(document);
     return kDone;
   }
   // For people: the document, and behind every rule where it comes from.
-  Json document = PolicyJson(*policy);
   std::string text = "// " + Printable(policy->name) + ": " + Printable(policy->file) + "\n{\n";
   const auto list = [&text](const char* key, const auto& rules, const auto& to_json) {
     text += std::string("  \"") + key + "\": [\n";
@@ -298,9 +299,9 @@ int ShowCommand(const Invocation& invocation, const std::string& name, bool json
   size_t left = document.size();
   for (const auto& [key, value] : *document.get_ptr<Json::object_t*>()) {
     if (key == "paths" && policy->paths) {
-      list("paths", *policy->paths, PathRuleJson);
+      list("paths", *policy->paths, policy::EncodePathRule);
     } else if (key == "network" && policy->network) {
-      list("network", *policy->network, NetworkRuleJson);
+      list("network", *policy->network, policy::EncodeNetworkRule);
     } else {
       text += "  " + Json(key).dump() + ": " +
               value.dump(-1, ' ', false, Json::error_handler_t::replace);

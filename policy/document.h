@@ -26,6 +26,7 @@ enum class Effect { kAllow, kDeny, kAsk };
 struct Origin {
   std::string file;     // path, or "annotation io.landgate.policy"
   std::string pointer;  // JSON pointer within `file`: "/paths/3"
+  bool operator==(const Origin&) const = default;
 };
 
 enum class PathKind { kBeneath, kFile, kGlob };
@@ -37,6 +38,7 @@ enum class Mask { kDevNull, kEmpty };  // what stands in for a denied file
 struct PathTarget {
   PathKind kind = PathKind::kBeneath;
   std::string path;  // clean and absolute; for kGlob the pattern
+  bool operator==(const PathTarget&) const = default;
 };
 struct PathRule {
   Effect effect = Effect::kDeny;
@@ -52,6 +54,7 @@ struct PathRule {
   Mask mask = Mask::kDevNull;
   std::vector<std::string> verify_sha256;  // lower-case hex
   Origin origin;
+  bool operator==(const PathRule&) const = default;
 };
 
 enum class Operation { kConnect, kBind };
@@ -66,10 +69,12 @@ struct IpPrefix {
   bool v6 = false;
   std::array<uint8_t, 16> address{};  // v4 in the first four bytes; host bits are zero
   uint8_t length = 0;                 // prefix bits; 32 or 128 for a single address
+  bool operator==(const IpPrefix&) const = default;
 };
 struct PortRange {
   uint16_t low = 0;
   uint16_t high = 0;  // inclusive
+  bool operator==(const PortRange&) const = default;
 };
 struct Destination {
   enum class Host { kAny, kPrefix, kName, kUnixPath, kUnixAbstract, kUnixAny };
@@ -79,6 +84,7 @@ struct Destination {
   std::string name;              // host name, UNIX path, or abstract name without the @
   std::vector<PortRange> ports;  // empty: any port
   std::string text;              // as written
+  bool operator==(const Destination&) const = default;
 };
 struct NetworkRule {
   Effect effect = Effect::kDeny;
@@ -88,18 +94,21 @@ struct NetworkRule {
   bool optional = false;  // a name that does not resolve is skipped and reported
   bool final = false;
   Origin origin;
+  bool operator==(const NetworkRule&) const = default;
 };
 
 struct Emulation {  // capabilities.emulate.NAME, kept as decoded pairs
   std::string syscall;
   std::vector<std::string> types, options, devices, names, policies;
   std::optional<int> max_priority;
+  bool operator==(const Emulation&) const = default;
 };
 struct Capabilities {
   std::optional<CapabilitySet> keep;  // absent: what the engine gave
   CapabilitySet ask = 0;
   std::vector<Emulation> emulate;
   Origin origin;
+  bool operator==(const Capabilities&) const = default;
 };
 
 enum class LandlockUse { kOff, kBestEffort, kRequired };
@@ -110,6 +119,7 @@ struct Approval {
   std::optional<std::chrono::milliseconds> timeout;
   std::optional<double> rate;  // questions a second
   std::optional<int> burst;
+  bool operator==(const Approval&) const = default;
 };
 
 // A LandlockConfig document: one Landlock layer of its own. See landlock_config_json.h.
@@ -119,14 +129,17 @@ struct LandlockConfig {
   struct Path {
     Rights rights = 0;
     std::string path;  // variables replaced
+    bool operator==(const Path&) const = default;
   };
   std::vector<Path> paths;
   struct Port {
     uint64_t rights = 0;
     uint16_t port = 0;
+    bool operator==(const Port&) const = default;
   };
   std::vector<Port> ports;
   Origin origin;
+  bool operator==(const LandlockConfig&) const = default;
 };
 
 struct Policy {
@@ -150,6 +163,7 @@ struct Policy {
   // Where a top-level key was written that has no origin of its own ("approval", "scopes", …): of
   // merged documents, the one whose value stands.
   std::map<std::string, Origin> origins;
+  bool operator==(const Policy&) const = default;
 };
 
 }  // namespace landgate::policy

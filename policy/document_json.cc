@@ -247,7 +247,11 @@ Result<Policy> Decoder::Decode(const JsonCursor& root, std::string_view name) {
 Result<Policy> DecodePolicy(std::string_view text, std::string_view name, std::string_view file) {
   const Result<Json> json = ParseJson(text, file, Comments::kAllowed);
   if (!json) return Failure(json.error());
-  return Decoder(/*is_inline=*/false).Decode(JsonCursor(*json, std::string(file)), name);
+  return DecodePolicy(JsonCursor(*json, std::string(file)), name);
+}
+
+Result<Policy> DecodePolicy(const JsonCursor& root, std::string_view name) {
+  return Decoder(/*is_inline=*/false).Decode(root, name);
 }
 
 Result<Policy> DecodeInlinePolicy(std::string_view text, std::string_view annotation) {

@@ -7,11 +7,15 @@
 
 #include "base/result.h"
 #include "policy/document.h"
+#include "policy/json_reader.h"
 
 namespace landgate::policy {
 
 // `name` is the policy's name, `file` the place for messages.
 Result<Policy> DecodePolicy(std::string_view text, std::string_view name, std::string_view file);
+
+// The same of a document within another; its file and pointer become the policy's origins.
+Result<Policy> DecodePolicy(const JsonCursor& root, std::string_view name);
 
 // An inline policy from an annotation: it may only take away. Refused in it: emulate, ask,
 // execSessions unconfined, compatibility, extends, approval, selfRestrict.
