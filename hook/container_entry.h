@@ -12,7 +12,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "sandbox/plan.h"
+#include "sandbox/object.h"
 
 namespace landgate::hook {
 
@@ -37,13 +37,8 @@ Result<UniqueFd> CloneFile(const ContainerNamespaces& container, const std::stri
 // user namespace first where that is needed. Irreversible.
 Status EnterMountNamespace(const ContainerNamespaces& container);
 
-Result<sandbox::ObjectId> IdentifyFile(BorrowedFd fd);
-Result<sandbox::ObjectId> IdentifyFile(const std::string& path);
-
-// Opens `path` (relative to `root`, never through a symlink) with O_PATH and makes sure that it is
-// `expected` and the root of a mount. `name` is for messages.
-Result<UniqueFd> OpenMounted(BorrowedFd root, const char* path, const sandbox::ObjectId& expected,
-                             const std::string& name);
+using sandbox::IdentifyFile;
+using sandbox::OpenMounted;
 
 }  // namespace landgate::hook
 
