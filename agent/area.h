@@ -7,10 +7,13 @@
 // that was received is never delivered again, seccomp_unotify(2)). Nothing here comes from a
 // container but the bytes of struct seccomp_notif, which the kernel writes.
 //
+// Pages are taken from the system as they are touched and given back by Free, so the size of the
+// mapping says nothing about memory in use: a listener costs one page until more than a few
+// notifications are in hand at the same time.
+//
 // Thread-safety: a region belongs to the listener that allocated it; a slot to the thread that
-// claimed it. Allocation is for the control thread alone. Layout changes raise kAreaVersion; an
-// area of another version or size is refused by Open, and its listeners are then served from a
-// new one by copying region by region (Adopt).
+// claimed it. Allocation is for the control thread alone; NextKey for all. Layout changes raise
+// kAreaVersion; an area of another version or size is refused by Open.
 #ifndef LANDGATE_AGENT_AREA_H_
 #define LANDGATE_AGENT_AREA_H_
 
@@ -41,7 +44,10 @@ struct Slot {
 
 enum class Phase : uint32_t { kRuntime = 0, kLauncher = 1, kWorkload = 2 };  // only ever grows
 
-struct Region {
+// The layout is fixed: another build of the agent reads it. Regions begin on pages of their own,
+// which Free gives back.
+inline constexpr size_t kRegionAlignment = 4096;
+struct alignas(kRegionAlignment) Region {
   std::atomic<uint32_t> used;   // 0: free
   std::atomic<uint32_t> phase;  // Phase
   // A turned exec session: 0 none, 1 its original command line is in the holder, 2 handed out.
@@ -49,8 +55,8 @@ struct Region {
   std::atomic<int32_t> process;         // tgid of the process that got the filter; 0: not known yet
   std::atomic<uint64_t> listener;       // key in the holder; never used twice
   std::atomic<uint64_t> denied, asked;  // counted here so that a successor goes on counting
+  Slot slots[kSlotsPerListener];        // taken from the first on: the rest stays untouched
   OnceRecord once[kOnceRecords];
-  Slot slots[kSlotsPerListener];
 };
 
 class Area {
@@ -61,14 +67,20 @@ class Area {
   static Result<Area> Open(UniqueFd memfd);
 
   BorrowedFd memfd() const { return memfd_; }
-  // An unused region, zeroed; none: kMaxListeners are in use.
+  // An unused region, zeroed but for `used` and `listener`; none: kMaxListeners are in use, or
+  // the system has no page for it.
   std::optional<uint32_t> Allocate(uint64_t listener);
+  // Gives the region's pages back. What nobody allocated is left alone.
   void Free(uint32_t index);
+  // Whether `index` is a region of this area and in use: blobs in the holder name regions.
+  bool InUse(uint32_t index) const;
   Region& At(uint32_t index);
   uint64_t NextKey();  // for listeners, containers, connections
 
  private:
   struct Header;
+  Area() = default;
+  static Result<Area> Map(UniqueFd memfd);
   struct Unmap {
     void operator()(Header* header) const;
   };

@@ -19,8 +19,19 @@ namespace landgate::agent {
 
 // Asks the kernel once (SECCOMP_GET_NOTIF_SIZES); Impossible where its structures don't fit a slot.
 Status CheckNotificationSizes();
-// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (Linux 6.6); an older kernel's refusal is ignored.
+// SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP (Linux 6.6): the answer wakes the caller on this CPU, and so
+// does the notification wake us. An older kernel's refusal is ignored.
 void SetSyncWakeUp(BorrowedFd listener);
+// Whether a blocked receive ends when the listener's last process does (Linux 6.11), found out by
+// trying, once. Where it does not, a receive must be preceded by poll(2). The trial forks: call it
+// before the process confines itself. On failure: false, which is right everywhere.
+bool ReceiveEndsWithLastProcess();
+// Receives into `slot`, which must be free. The errno of the ioctl, or 0. Blocks.
+int Receive(BorrowedFd listener, Slot& slot);
+// The id of what is in the slot; 0: it is free.
+uint64_t IdIn(const Slot& slot);
+// Makes the slot free. The id goes first: a successor never takes half a notification for one.
+void Clear(Slot& slot);
 
 // A CONTINUE lets the kernel read the arguments again, so it never grants anything by itself. It
 // can't be written without one of these three; grep for them is the security review.
@@ -45,11 +56,28 @@ enum class Answered {
   kGone,  // ENOENT: the caller died, or a signal took it away and the call may be notified again
 };
 
+struct Outcome {
+  enum Kind { kContinued, kDenied, kReturned, kReturnedFd, kAbandoned } kind;
+  int error_number = 0;  // of kDenied
+  Answered answered = Answered::kDelivered;
+};
+
+// Whoever gave out the slot; learns what became of it when it is free again.
+class SlotOwner {
+ public:
+  // Called once per notification, after the slot was cleared (but kAbandoned).
+  virtual void Done(Slot& slot, const Outcome& outcome) = 0;
+
+ protected:
+  ~SlotOwner() = default;
+};
+
 // A notification that was received into a slot and not yet answered. Move-only; answers exactly
 // once; its destructor denies with EPERM. The slot is cleared after the answer, never before.
 class PendingNotification {
  public:
-  PendingNotification(BorrowedFd listener, Slot& slot);
+  // `owner` may be null; it, the listener and the slot outlive this.
+  PendingNotification(BorrowedFd listener, Slot& slot, SlotOwner* owner = nullptr);
   PendingNotification(PendingNotification&& other) noexcept;
   PendingNotification& operator=(PendingNotification&&) = delete;
   ~PendingNotification();
@@ -59,6 +87,7 @@ class PendingNotification {
   // SECCOMP_IOCTL_NOTIF_ID_VALID: between reading the caller's memory and using what was read.
   bool StillValid() const;
 
+  // `error_number` is positive; 0 or less is a mistake of the caller's and denies with EPERM.
   Answered Deny(int error_number) &&;
   Answered Return(int64_t value) &&;
   Answered Let(const Continue& reason) &&;
@@ -70,8 +99,12 @@ class PendingNotification {
   void Abandon() &&;
 
  private:
+  Answered Send(const seccomp_notif_resp& response, Outcome outcome);
+  void Finish(const Outcome& outcome);
+
   BorrowedFd listener_;
-  Slot* slot_;
+  Slot* slot_;  // null: answered or moved from
+  SlotOwner* owner_;
 };
 
 }  // namespace landgate::agent
