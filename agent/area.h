@@ -55,6 +55,7 @@ struct alignas(kRegionAlignment) Region {
   std::atomic<int32_t> process;         // tgid of the process that got the filter; 0: not known yet
   std::atomic<uint64_t> listener;       // key in the holder; never used twice
   std::atomic<uint64_t> denied, asked;  // counted here so that a successor goes on counting
+  std::atomic<uint32_t> once_used;      // 0: no record of `once` is in use (once_table.h)
   Slot slots[kSlotsPerListener];        // taken from the first on: the rest stays untouched
   OnceRecord once[kOnceRecords];
 };

@@ -33,6 +33,26 @@ inline constexpr std::chrono::seconds kHookPatience{10};
 inline constexpr size_t kMaxCommandLineBytes = size_t{4} << 20;  // argv and environment: E2BIG
 inline constexpr std::chrono::seconds kTurnPatience{5};          // until the launcher has asked
 
+// The holder. Descriptors are its real limit: what it keeps is bounded by RLIMIT_NOFILE less the
+// reserve, which stays free for the serving process's own connection.
+inline constexpr size_t kMaxHeldObjects = size_t{1} << 18;
+inline constexpr size_t kHolderReservedFds = 64;
+inline constexpr size_t kMaxHeldConnections = 2 * kMaxConnections;  // more wait in the backlog
+inline constexpr size_t kMaxHolderPeers = 16;  // serving processes and those that want to be
+inline constexpr std::chrono::seconds kHolderPeerPatience{10};  // until a peer says what it wants
+inline constexpr std::chrono::seconds kHolderIdle{10};  // with nothing held and nobody connected
+// A predecessor that was killed is still there for a moment.
+inline constexpr std::chrono::milliseconds kPredecessorPatience{1000};
+// The serving process waits this long for an answer of the holder.
+inline constexpr std::chrono::seconds kHolderPatience{10};
+
+// Helpers: processes that perform operations (helper.h).
+inline constexpr size_t kMaxHelpers = 512;
+inline constexpr size_t kMaxHelpersPerOwner = 32;  // of one container
+inline constexpr size_t kIdleHelpers = 4;          // kept for the next operation
+inline constexpr size_t kMaxHelperRequestBytes = 16384;
+inline constexpr size_t kMaxHelperFds = 16;
+
 // The control socket.
 inline constexpr unsigned kMaxControlConnections = 64;
 inline constexpr size_t kMaxControlRequestBytes = 65536;

@@ -1,16 +1,23 @@
 // At most once: an operation with a side effect is performed once per system call, however often
 // signals make the kernel notify the same call again.
 //
-// A helper that outlives the serving process claims a record, writes kStarted, performs, and writes
-// the outcome. When the answer could not be delivered (SEND: ENOENT) and the same call comes again,
-// the outcome is delivered once. The record ends with the thread's next other notification or two
-// seconds after the outcome. A record that stays kStarted while its helper is dead is an operation
-// of which nobody knows whether it happened: EIO, never a second time.
+// A record is claimed, a helper that outlives the serving process writes kStarted, performs, and
+// writes the outcome. When the same call comes again it is given the recorded outcome. A record
+// that stays kStarted while its helper is dead is an operation of which nobody knows whether it
+// happened: EIO, never a second time.
 //
 // "The same call" is: thread and its start time, system call number, arguments, instruction and
-// stack pointer, and a hash of the memory that was copied for it.
+// stack pointer, and a hash of what was copied for it: memory, and the identity of the objects that
+// its descriptors stand for (a socket's cookie, a directory's inode).
 //
-// In shared memory (area.h); lock-free, one writer per state change.
+// That an answer was sent does not prove that it arrived: a signal that reaches the caller in the
+// same microsecond makes it leave all the same, and the call is notified again although SEND said 0
+// (up to 66 of 20,000 calls on two CPUs under a signal every 200 µs, Linux 6.18). So a record stays
+// after a successful answer too (kAnswered). It ends with the thread's next other notification that
+// is not from deeper in the stack (that may be the signal handler's own), or kOnceLife after the
+// last answer; and a record that was answered gives way where room is needed.
+//
+// The layout; once_table.h has what is done with it.
 #ifndef LANDGATE_AGENT_ONCE_H_
 #define LANDGATE_AGENT_ONCE_H_
 
@@ -18,7 +25,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 namespace landgate::agent {
 
@@ -27,23 +33,31 @@ inline constexpr std::chrono::milliseconds kOnceLife{2000};
 
 struct CallKey {
   int32_t thread = 0;
-  uint64_t thread_start = 0;  // clock ticks since boot, /proc/PID/stat field 22
   int32_t syscall = 0;
+  uint64_t thread_start = 0;  // clock ticks since boot, /proc/PID/stat field 22
   uint64_t arguments[6] = {};
   uint64_t instruction_pointer = 0;
   uint64_t stack_pointer = 0;
-  uint64_t memory_hash = 0;
+  uint64_t content_hash = 0;
   bool operator==(const CallKey&) const = default;
 };
 
-enum class OnceState : uint32_t { kFree = 0, kClaimed, kStarted, kDone };
+enum class OnceState : uint32_t {
+  kFree = 0,
+  kClaimed,   // by the serving process, for a helper that has not begun
+  kStarted,   // by the helper
+  kDone,      // the outcome is there, and was not answered yet as far as anybody knows
+  kAnswered,  // SEND has said 0
+};
 
+// In shared memory. Claimed, answered and freed by the serving process (under one lock, OnceTable),
+// started and done by the helper; each change is one compare-and-exchange of `state`.
 struct OnceRecord {
-  std::atomic<uint32_t> state;         // OnceState
+  std::atomic<uint64_t> state;         // OnceState in the low 8 bits, above it the claim's number
+  std::atomic<uint64_t> helper_start;  // the helper's start time
+  std::atomic<uint64_t> at;            // CLOCK_MONOTONIC, ns: of the outcome, or the last answer
+  std::atomic<int64_t> value;          // the outcome: >= 0, or -errno
   std::atomic<int32_t> helper;         // pid of the helper that performs it
-  std::atomic<uint64_t> helper_start;  // its start time
-  std::atomic<int64_t> value;          // result: >= 0, or -errno
-  std::atomic<uint64_t> done_at;       // CLOCK_MONOTONIC, ns
   CallKey key;                         // written before kClaimed is published
 };
 
