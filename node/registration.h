@@ -5,14 +5,14 @@
 //   {"landgate": {"unregister": {"id": "…"}}}
 //   answer: {"ok": true} or {"error": "…"}
 //
-// The sender shuts its writing side down after the object. Pure but for the client; thread-safe.
+// The sender shuts its writing side down after the object, and the agent closes after its answer.
+// Pure but for the client (registration_client.cc); thread-safe.
 #ifndef LANDGATE_NODE_REGISTRATION_H_
 #define LANDGATE_NODE_REGISTRATION_H_
 
 #include <sys/types.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,17 +26,20 @@
 
 namespace landgate::node {
 
-// The over-mount of the pure prestart shape: the launcher stands on the entrypoint until the agent
-// takes it away.
+// The over-mount of the pure prestart shape: the launcher stands on what the runtime will execute
+// until the agent takes it away. One for each file that may be it.
 struct OverMount {
   std::string path;          // resolved in the container
-  sandbox::ObjectId object;  // the entrypoint itself
+  sandbox::ObjectId object;  // what it covers
   uint64_t mount_id = 0;
+  bool operator==(const OverMount&) const = default;
 };
 
 struct Registration {
   std::string id;
-  pid_t pid = 0;            // the container's first process, in the hook's pid namespace
+  // The container's first process as the hook sees it, which may be in another pid namespace than
+  // the agent: who it is tells the pidfd that comes along, and the start time that it is this one.
+  pid_t pid = 0;
   uint64_t start_time = 0;  // its, clock ticks since boot
   std::string bundle;
   std::string root;  // root.path, absolute on the host
@@ -49,17 +52,24 @@ struct Registration {
   sandbox::ObjectId launcher, plan;  // behind /dev/lg and /dev/lg.plan; zero in audit mode
   std::string floor_json;            // sandbox::FloorJson; empty in audit mode
   sandbox::MountSteps mounts;        // masks, pins, binds-back as they were placed
-  std::optional<OverMount> over_mount;
+  std::vector<OverMount> over_mounts;
 };
 
 std::string EncodeRegistration(const Registration& registration);
 // Decodes the object under "register". Strict.
 Result<Registration> DecodeRegistration(std::string_view json);
 
-// True where something accepts connections at `agent_socket` (which the hook's user can reach).
+// A connection to the agent; an invalid descriptor where nobody accepts one, or somebody who is
+// neither root nor the user of this process. Costs one connect(2) where there is no agent. It may
+// stay idle: a hook connects while it still is in the host's mount namespace.
+UniqueFd ConnectToAgent(const std::string& agent_socket);
 bool AgentAnswers(const std::string& agent_socket);
-// Impossible: no agent; Refuse: it says no, with its reason. Waits for the answer at most ten
-// seconds.
+
+// Impossible: no agent, or none that answered within ten seconds; Refuse: it says no, with its
+// reason. After any failure but the first the agent may have the container all the same:
+// UnregisterFromAgent.
+Status RegisterWithAgent(UniqueFd connection, const Registration& registration, BorrowedFd process,
+                         BorrowedFd mount_namespace);
 Status RegisterWithAgent(const std::string& agent_socket, const Registration& registration,
                          BorrowedFd process, BorrowedFd mount_namespace);
 // No agent is no error: it collects what hung up.
