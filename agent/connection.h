@@ -53,6 +53,7 @@ class Connection {
   // after which it may be tried again.
   Result<Progress> Read();
   std::string_view text() const;
+  bool spooled() const { return spool_.has_value(); }
   // Those of the first bytes, in their order. More than once: none.
   std::vector<UniqueFd> TakeFds();
 

@@ -1,0 +1,64 @@
+// Connections of runtimes and hooks, from the moment that the holder has accepted one until what it
+// brought is done: who may talk, reading, decoding, answering. An idle connection costs a
+// descriptor and nothing else; the newest is refused when there are kMaxConnections.
+//
+// For the main loop's thread only.
+#ifndef LANDGATE_AGENT_ARRIVALS_H_
+#define LANDGATE_AGENT_ARRIVALS_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "agent/connection.h"
+#include "agent/holder_client.h"
+#include "agent/loop.h"
+#include "agent/message.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace landgate::agent {
+
+class Arrivals {
+ public:
+  // What a message asks for. When it returns, whatever must survive is in the holder.
+  using Deliver = std::function<Status(Message message, uint64_t connection)>;
+  // A peer was turned away, or what it sent could not be used.
+  using Refused = std::function<void(const std::string& why)>;
+  Arrivals(Loop& loop, Holder& holder, Deliver deliver, Refused refused)
+      : loop_(loop), holder_(holder), deliver_(std::move(deliver)), refused_(std::move(refused)) {}
+
+  // One that the holder keeps under `key`; `spool` of a predecessor, or none.
+  void Add(uint64_t key, UniqueFd socket, UniqueFd spool);
+  size_t size() const { return open_.size(); }
+
+ private:
+  struct Open {
+    Connection connection;
+    Peer peer;
+    Loop::Token token = 0;
+    int tries = 0;  // without room for its descriptors
+  };
+  Result<Open> Admit(uint64_t key, UniqueFd socket, UniqueFd spool);
+  Status KeepSpool(uint64_t key, BorrowedFd spool);
+  void Read(uint64_t key);
+  void Finish(Open& open);
+  void Refuse(uint64_t key, const std::string& why);
+  void Close(uint64_t key);
+
+  Loop& loop_;
+  Holder& holder_;
+  const Deliver deliver_;
+  const Refused refused_;
+  std::map<uint64_t, Open> open_;
+  size_t spools_ = 0;
+};
+
+}  // namespace landgate::agent
+
+#endif  // LANDGATE_AGENT_ARRIVALS_H_
