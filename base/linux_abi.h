@@ -82,7 +82,9 @@ inline constexpr unsigned kFsconfigCmdCreate = 6;
 
 // --- seccomp user notification (linux/seccomp.h) ------------------------------------------------
 inline constexpr unsigned long kSeccompNotifSetFlags =
-    0x40082104;                                      // SECCOMP_IOCTL_NOTIF_SET_FLAGS, 6.6
+    0x40082104;  // SECCOMP_IOCTL_NOTIF_SET_FLAGS, 6.6
+inline constexpr unsigned long kSeccompWaitKillableRecv =
+    1UL << 5;  // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 5.19; needs NEW_LISTENER
 inline constexpr uint64_t kSeccompFdSyncWakeUp = 1;  // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
 
 // --- system call numbers newer than the headers; the generic table, the same on every 64-bit port
@@ -90,6 +92,7 @@ inline constexpr long kNrOpenTreeAttr = 467;  // Linux 6.15
 
 // --- sockets ---------------------------------------------------------------------------------
 inline constexpr int kIpprotoMptcp = 262;
+inline constexpr int kSoPeerPidfd = 77;  // SO_PEERPIDFD, Linux 6.5
 inline constexpr unsigned kMsgFastopen = 0x20000000;
 
 }  // namespace landgate::abi
