@@ -39,7 +39,8 @@ endforeach()
 list(APPEND musl_includes ${musl_borrowed})
 
 add_library(landgate_musl INTERFACE)
-target_compile_options(landgate_musl INTERFACE -nostdinc -fno-exceptions -fno-rtti -fno-threadsafe-statics)
+target_compile_options(landgate_musl INTERFACE -nostdinc -fno-exceptions -fno-rtti -fno-threadsafe-statics
+  -Wno-conversion)  # some fields are narrower in musl; the other build of each file checks the rest
 foreach(directory ${musl_includes})
   target_compile_options(landgate_musl INTERFACE "SHELL:-isystem ${directory}")
 endforeach()
@@ -56,7 +57,10 @@ list(TRANSFORM musl_objects PREPEND ${musl_borrowed}/)
 
 # Without what the others link: it is linked behind them.
 add_library(landgate_musl_runtime STATIC ${PROJECT_SOURCE_DIR}/musl/runtime.cc
-  ${PROJECT_SOURCE_DIR}/musl/errno_text.cc ${musl_objects})
+  ${PROJECT_SOURCE_DIR}/musl/errno_text.cc ${PROJECT_SOURCE_DIR}/musl/memory.cc ${musl_objects})
+# What is memcpy must not be turned into a call of memcpy.
+set_source_files_properties(${PROJECT_SOURCE_DIR}/musl/memory.cc PROPERTIES COMPILE_OPTIONS
+  "-fno-builtin;-fno-tree-loop-distribute-patterns")
 set_source_files_properties(${musl_objects} PROPERTIES EXTERNAL_OBJECT TRUE)
 target_compile_options(landgate_musl_runtime PRIVATE $<TARGET_PROPERTY:landgate_compile,INTERFACE_COMPILE_OPTIONS>
   $<TARGET_PROPERTY:landgate_musl,INTERFACE_COMPILE_OPTIONS>)

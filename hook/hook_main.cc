@@ -192,4 +192,4 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace landgate::hook
 
-int main(int argc, char** argv) { return landgate::hook::Main(argc, argv); }
+int main(int argc, char** argv) { _exit(landgate::hook::Main(argc, argv)); }  // nothing is buffered

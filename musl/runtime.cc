@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <bit>
 #include <chrono>
 #include <memory>
 #include <new>
@@ -16,17 +17,19 @@
 
 namespace {
 
-// These programs live for a millisecond and then leave by _exit: small pieces are cut from one area
-// and kept in a list per size when they are given back, which costs a tenth of malloc.
+// These programs live for a millisecond: pieces are cut from one area and kept in a list per size
+// when they are given back, which costs a tenth of malloc, and no mmap for each buffer that grows.
 constexpr size_t kStep = 16;
-constexpr size_t kLargest = 512;
+constexpr size_t kSmall = 512;  // multiples of kStep up to here, powers of two above
+constexpr size_t kLargest = size_t{64} << 10;
+constexpr size_t kClasses = kSmall / kStep + 7;
 constexpr size_t kAreaBytes = size_t{256} << 10;
 
 struct Piece {
   Piece* next;
 };
-Piece* free_pieces[kLargest / kStep];
-alignas(kStep) char first_area[size_t{128} << 10];
+Piece* free_pieces[kClasses];
+alignas(kStep) char first_area[kAreaBytes];  // of which only what is used becomes memory
 char* area = first_area;
 size_t area_left = sizeof first_area;
 
@@ -41,19 +44,28 @@ size_t area_left = sizeof first_area;
   abort();
 }
 
+size_t ClassOf(size_t size) {
+  if (size <= kSmall) return size == 0 ? 0 : (size - 1) / kStep;
+  return kSmall / kStep - 1 + static_cast<size_t>(std::bit_width((size - 1) / kSmall));
+}
+
+size_t BytesOf(size_t index) {
+  constexpr size_t kSmallClasses = kSmall / kStep;
+  return index < kSmallClasses ? (index + 1) * kStep : kSmall << (index - kSmallClasses + 1);
+}
+
 void* Allocate(size_t size) {
   if (size > kLargest) {
     void* const big = malloc(size);
     if (!big) Die("out of memory");
     return big;
   }
-  if (size == 0) size = 1;
-  const size_t index = (size - 1) / kStep;
+  const size_t index = ClassOf(size);
   if (Piece* const piece = free_pieces[index]) {
     free_pieces[index] = piece->next;
     return piece;
   }
-  const size_t bytes = (index + 1) * kStep;
+  const size_t bytes = BytesOf(index);
   if (area_left < bytes) {
     area = static_cast<char*>(malloc(kAreaBytes));
     if (!area) Die("out of memory");
@@ -67,8 +79,11 @@ void* Allocate(size_t size) {
 
 void Free(void* at, size_t size) {
   if (!at) return;
-  if (size > kLargest) return free(at);
-  const size_t index = size == 0 ? 0 : (size - 1) / kStep;
+  if (size > kLargest) {
+    free(at);
+    return;
+  }
+  const size_t index = ClassOf(size);
   Piece* const piece = static_cast<Piece*>(at);
   piece->next = free_pieces[index];
   free_pieces[index] = piece;
