@@ -35,6 +35,8 @@ struct ListenerOrigin {
   // A predecessor's memfd with the command line of a turned exec session (Kept::kSession);
   // not valid: none was kept.
   UniqueFd session;
+  // The listener's, with what a predecessor left in it. Null in tests: nothing was left.
+  Region* region = nullptr;
 };
 
 Handler MakeExecHandler(const Services& services, const ContainerPtr& container,

@@ -1,0 +1,86 @@
+// One exec session of a container whose hooks patched its config.json: its runtime was about to
+// execute the session's program, and executes the launcher instead.
+//
+//   turn       the runtime's execve is notified: launcher and plan are compared with what was
+//              registered, path, arguments and environment are copied and kept, "/dev/lg" is
+//              written over the path in the runtime's memory, and the call goes on
+//   watch      /proc/PID/exe must become the launcher, else the process is killed (turn_watch.h)
+//   hand over  the launcher's marker call is answered with the memfd of the command line, once
+//
+// Region::session says how far this got: 0 nothing is kept, 1 kept (in the holder before the memory
+// is written), 2 handed over. A successor gets the memfd and goes on from there; the notification
+// itself is replayed from its slot. docs/exec-sessions.md has the whole of it.
+//
+// Thread-safe: notifications of one session can arrive on several threads.
+#ifndef LANDGATE_AGENT_EXEC_SESSION_H_
+#define LANDGATE_AGENT_EXEC_SESSION_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "agent/audit.h"
+#include "agent/container.h"
+#include "agent/listener.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "sandbox/command_line.h"
+
+namespace landgate::agent {
+
+// Region::session
+inline constexpr uint32_t kNothingKept = 0;
+inline constexpr uint32_t kCommandLineKept = 1;
+inline constexpr uint32_t kHandedOver = 2;
+
+// A memfd with the encoded command line that nobody can change any more.
+Result<UniqueFd> SealCommandLine(const sandbox::CommandLine& command);
+
+class ExecSession {
+ public:
+  // `kept`: a predecessor's memfd; not valid: none. `services` outlive the session.
+  ExecSession(const Services& services, ContainerPtr container, UniqueFd kept);
+
+  // Answers the execve of the session's `process`, and then watches the process: returns when that
+  // is over, kTurnPatience at most after the answer.
+  void Turn(Call& call, pid_t process);
+  // Answers the launcher's marker call.
+  void HandOver(Call& call);
+  // Goes on watching a process that a predecessor had turned, until its launcher has asked or
+  // `stop`. Blocks.
+  void Resume(Region& region, const std::stop_token& stop);
+
+  // For everything else that happens to a session: counts and logs.
+  void Deny(Call& call, int error_number, AuditReason reason, std::string_view why);
+  // Nothing that may run there runs: the caller is denied and its process ends.
+  void Kill(Call& call, pid_t process, std::string_view why);
+  void Log(pid_t process, AuditRecord record);
+
+ private:
+  struct Refusal {
+    int error_number = 0;
+    AuditReason reason = AuditReason::kNone;
+    std::string why;
+    bool logged = true;  // false: nothing but what the kernel would have said
+  };
+  // The whole turn but for the last answer; nothing: it may go on.
+  std::optional<Refusal> Prepare(Call& call, std::string* program);
+  Status KeepCommandLine(Listener& listener, const sandbox::CommandLine& command);
+  std::optional<Refusal> Rewrite(pid_t thread, uint64_t path);
+  void Watch(Region& region, pid_t process, BorrowedFd pidfd,
+             const std::optional<sandbox::ObjectId>& before, const std::stop_token& stop);
+
+  const Services services_;
+  const ContainerPtr container_;
+  std::mutex mutex_;
+  UniqueFd command_line_;  // until it is handed over
+};
+
+}  // namespace landgate::agent
+
+#endif  // LANDGATE_AGENT_EXEC_SESSION_H_
