@@ -30,6 +30,26 @@ int Respond(BorrowedFd listener, const seccomp_notif_resp& response) {
   return failed;
 }
 
+Answered Answer(BorrowedFd listener, const seccomp_notif_resp& response) {
+  // Whatever else the kernel may say (EINPROGRESS: somebody has answered on our behalf), the
+  // caller is not waiting for this answer any more.
+  return Respond(listener, response) == 0 ? Answered::kDelivered : Answered::kGone;
+}
+
+seccomp_notif_resp Denial(uint64_t id, int error_number) {
+  seccomp_notif_resp response{};
+  response.id = id;
+  response.error = -(error_number > 0 ? error_number : EPERM);
+  return response;
+}
+
+seccomp_notif_resp Continuation(uint64_t id) {
+  seccomp_notif_resp response{};
+  response.id = id;
+  response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+  return response;
+}
+
 }  // namespace
 
 Status CheckNotificationSizes() {
@@ -52,6 +72,8 @@ Status CheckNotificationSizes() {
 void SetSyncWakeUp(BorrowedFd listener) { (void)SeccompSetSyncWakeUp(listener); }
 
 int Receive(BorrowedFd listener, Slot& slot) { return SeccompReceive(listener, slot.notification); }
+
+bool StillWaits(BorrowedFd listener, uint64_t id) { return SeccompIdValid(listener, id) == 0; }
 
 uint64_t IdIn(const Slot& slot) {
   return std::atomic_ref<uint64_t>(*IdOf(slot)).load(std::memory_order_relaxed);
@@ -79,13 +101,11 @@ const struct seccomp_notif& PendingNotification::request() const {
 }
 
 bool PendingNotification::StillValid() const {
-  return slot_ != nullptr && SeccompIdValid(listener_, IdIn(*slot_)) == 0;
+  return slot_ != nullptr && StillWaits(listener_, IdIn(*slot_));
 }
 
 Answered PendingNotification::Send(const seccomp_notif_resp& response, Outcome outcome) {
-  // Whatever else the kernel may say (EINPROGRESS: somebody has answered on our behalf), the
-  // caller is not waiting for this answer any more.
-  outcome.answered = Respond(listener_, response) == 0 ? Answered::kDelivered : Answered::kGone;
+  outcome.answered = Answer(listener_, response);
   Clear(*slot_);
   Finish(outcome);
   return outcome.answered;
@@ -98,11 +118,8 @@ void PendingNotification::Finish(const Outcome& outcome) {
 
 Answered PendingNotification::Deny(int error_number) && {
   if (slot_ == nullptr) return Answered::kGone;
-  if (error_number <= 0) error_number = EPERM;
-  seccomp_notif_resp response{};
-  response.id = IdIn(*slot_);
-  response.error = -error_number;
-  return Send(response, {Outcome::kDenied, error_number});
+  const seccomp_notif_resp response = Denial(IdIn(*slot_), error_number);
+  return Send(response, {Outcome::kDenied, -response.error});
 }
 
 Answered PendingNotification::Return(int64_t value) && {
@@ -115,10 +132,7 @@ Answered PendingNotification::Return(int64_t value) && {
 
 Answered PendingNotification::Let(const Continue&) && {
   if (slot_ == nullptr) return Answered::kGone;
-  seccomp_notif_resp response{};
-  response.id = IdIn(*slot_);
-  response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-  return Send(response, {Outcome::kContinued});
+  return Send(Continuation(IdIn(*slot_)), {Outcome::kContinued});
 }
 
 Answered PendingNotification::ReturnFd(BorrowedFd fd, bool close_on_exec) && {
@@ -139,6 +153,14 @@ Answered PendingNotification::ReturnFd(BorrowedFd fd, bool close_on_exec) && {
 
 void PendingNotification::Abandon() && {
   if (slot_ != nullptr) Finish({Outcome::kAbandoned});
+}
+
+Answered DenyOnBehalf(BorrowedFd listener, uint64_t id, int error_number) {
+  return Answer(listener, Denial(id, error_number));
+}
+
+Answered LetOnBehalf(BorrowedFd listener, uint64_t id, const Continue&) {
+  return Answer(listener, Continuation(id));
 }
 
 }  // namespace landgate::agent

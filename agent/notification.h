@@ -28,6 +28,8 @@ void SetSyncWakeUp(BorrowedFd listener);
 bool ReceiveEndsWithLastProcess();
 // Receives into `slot`, which must be free. The errno of the ioctl, or 0. Blocks.
 int Receive(BorrowedFd listener, Slot& slot);
+// SECCOMP_IOCTL_NOTIF_ID_VALID: the caller still waits for an answer.
+bool StillWaits(BorrowedFd listener, uint64_t id);
 // The id of what is in the slot; 0: it is free.
 uint64_t IdIn(const Slot& slot);
 // Makes the slot free. The id goes first: a successor never takes half a notification for one.
@@ -106,6 +108,11 @@ class PendingNotification {
   Slot* slot_;  // null: answered or moved from
   SlotOwner* owner_;
 };
+
+// Answers for a thread that can't (a read of memory past its deadline). The slot stays what it is
+// until that thread returns; whichever answer comes second finds the caller gone.
+Answered DenyOnBehalf(BorrowedFd listener, uint64_t id, int error_number);
+Answered LetOnBehalf(BorrowedFd listener, uint64_t id, const Continue& reason);
 
 }  // namespace landgate::agent
 
