@@ -98,7 +98,13 @@ void ControlServer::Run(const std::vector<struct pollfd>& descriptors) {
     const bool woken = connection.stream->TakeWoken();
     if (connection.gone || woken || connection.stream->HeartbeatDue(now)) Resume(connection);
   }
-  (void)MHD_run(daemon_.get());  // MHD_NO: not in external mode, which is settled at the start
+  // It looks whether there is room for a new connection before it closes old ones; so that nobody
+  // waits in vain, it looks again. (MHD_NO: not run by us, which is settled at the start.)
+  size_t before = 0;
+  do {
+    before = connections_.size();
+    (void)MHD_run(daemon_.get());
+  } while (connections_.size() < before);
   for (Connection& connection : connections_) {
     if (connection.stream || connection.deadline > now) continue;
     // Whatever it is doing byte by byte ends now; the next MHD_run closes it.
@@ -201,6 +207,13 @@ void* ContextOf(struct MHD_Connection* handle) {
   return info == nullptr ? nullptr : info->socket_context;
 }
 
+bool HasBody(struct MHD_Connection* handle) {
+  const auto has = [&](const char* header) {
+    return MHD_lookup_connection_value(handle, MHD_HEADER_KIND, header) != nullptr;
+  };
+  return has(MHD_HTTP_HEADER_CONTENT_LENGTH) || has(MHD_HTTP_HEADER_TRANSFER_ENCODING);
+}
+
 }  // namespace
 
 void* ControlServer::OnTarget(void*, const char* target, struct MHD_Connection* handle) {
@@ -209,11 +222,17 @@ void* ControlServer::OnTarget(void*, const char* target, struct MHD_Connection* 
 }
 
 MHD_Result ControlServer::OnRequest(void* self, struct MHD_Connection* handle, const char*,
-                                    const char* method, const char*, const char*, size_t*, void**) {
+                                    const char* method, const char*, const char*, size_t*,
+                                    void** context) {
   auto* connection = static_cast<Connection*>(ContextOf(handle));
-  // Answered before any body is read: nothing here takes one, and the connection then ends.
-  return connection == nullptr ? MHD_NO
-                               : static_cast<ControlServer*>(self)->Answer(*connection, method);
+  if (connection == nullptr) return MHD_NO;
+  // Called when the headers are there, and again when the whole request is. An answer to the first
+  // call ends the connection: for a body, which nothing here takes, so that it is never read.
+  if (*context == nullptr && !HasBody(handle)) {
+    *context = connection;
+    return MHD_YES;
+  }
+  return static_cast<ControlServer*>(self)->Answer(*connection, method);
 }
 
 void ControlServer::OnCompleted(void*, struct MHD_Connection* handle, void**,
