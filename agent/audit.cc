@@ -15,32 +15,31 @@ namespace {
 using policy::Json;
 
 // The one table of each word, in the order of the enum.
-constexpr std::array<std::string_view, 8> kEvents = {
+constexpr std::array<std::string_view, kAuditEvents> kEvents = {
     "access",    "exec_session",  "container_started", "container_ended",
     "mask_lost", "mask_restored", "listener_refused",  "audit_dropped"};
-constexpr std::array<std::string_view, 4> kVerdicts = {"", "allow", "deny", "audit"};
-constexpr std::array<std::string_view, 19> kReasons = {"",
-                                                       "rule",
-                                                       "not_covered",
-                                                       "insufficient_access",
-                                                       "protected",
-                                                       "unsupported",
-                                                       "malformed",
-                                                       "user_denied",
-                                                       "approval_timeout",
-                                                       "rate_limited",
-                                                       "backend_error",
-                                                       "verification_failed",
-                                                       "expired",
-                                                       "exec_session_unconfined",
-                                                       "mask_lost",
-                                                       "busy",
-                                                       "queue_full",
-                                                       "disk_full",
-                                                       "write_failed"};
-static_assert(kEvents.size() == static_cast<size_t>(AuditEvent::kAuditDropped) + 1);
-static_assert(kVerdicts.size() == static_cast<size_t>(AuditVerdict::kAudit) + 1);
-static_assert(kReasons.size() == static_cast<size_t>(AuditReason::kWriteFailed) + 1);
+constexpr std::array<std::string_view, kAuditVerdicts> kVerdicts = {"", "allow", "deny", "audit"};
+constexpr std::array<std::string_view, kAuditReasons> kReasons = {"",
+                                                                  "rule",
+                                                                  "not_covered",
+                                                                  "insufficient_access",
+                                                                  "protected",
+                                                                  "unsupported",
+                                                                  "malformed",
+                                                                  "user_denied",
+                                                                  "approval_timeout",
+                                                                  "rate_limited",
+                                                                  "backend_error",
+                                                                  "verification_failed",
+                                                                  "expired",
+                                                                  "exec_session_unconfined",
+                                                                  "mask_lost",
+                                                                  "busy",
+                                                                  "queue_full",
+                                                                  "disk_full",
+                                                                  "write_failed"};
+static_assert(!kEvents.back().empty() && !kVerdicts.back().empty() && !kReasons.back().empty(),
+              "a word is missing");
 
 std::string Timestamp(std::chrono::system_clock::time_point time) {
   using std::chrono::microseconds;

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -63,6 +64,10 @@ enum class AuditReason {
   kDiskFull,     // ENOSPC, EDQUOT, EFBIG
   kWriteFailed,  // everything else: EIO, EROFS, a rotation that failed
 };
+
+inline constexpr size_t kAuditEvents = static_cast<size_t>(AuditEvent::kAuditDropped) + 1;
+inline constexpr size_t kAuditVerdicts = static_cast<size_t>(AuditVerdict::kAudit) + 1;
+inline constexpr size_t kAuditReasons = static_cast<size_t>(AuditReason::kWriteFailed) + 1;
 
 std::string_view AuditEventName(AuditEvent event);
 std::string_view AuditVerdictName(AuditVerdict verdict);  // "" for kNone

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -81,6 +82,7 @@ class AuditLog::Impl {
   }
 
   void Write(AuditRecord record) {
+    tally_[TallyIndex(record)].fetch_add(1, std::memory_order_relaxed);
     const auto shared = std::make_shared<const AuditRecord>(std::move(record));
     if (options_.events != nullptr) options_.events->Publish(shared);
     const size_t size = SizeOf(*shared);
@@ -110,6 +112,18 @@ class AuditLog::Impl {
     std::unique_lock lock(mutex_);
     const uint64_t until = submitted_;
     handled_some_.wait(lock, [&] { return handled_ >= until; });
+  }
+
+  std::vector<AuditCount> CountsByKind() const {
+    std::vector<AuditCount> counts;
+    for (size_t i = 0; i < tally_.size(); ++i) {
+      const uint64_t count = tally_[i].load(std::memory_order_relaxed);
+      if (count == 0) continue;
+      counts.push_back({static_cast<AuditEvent>(i / kAuditReasons / kAuditVerdicts),
+                        static_cast<AuditVerdict>(i / kAuditReasons % kAuditVerdicts),
+                        static_cast<AuditReason>(i % kAuditReasons), count});
+    }
+    return counts;
   }
 
   AuditDrops Drops() const {
@@ -231,6 +245,14 @@ class AuditLog::Impl {
                                  : "audit log: " + file_.path() + ": works again");
   }
 
+  static size_t TallyIndex(const AuditRecord& record) {
+    return (static_cast<size_t>(record.event) * kAuditVerdicts +
+            static_cast<size_t>(record.verdict)) *
+               kAuditReasons +
+           static_cast<size_t>(record.reason);
+  }
+  std::array<std::atomic<uint64_t>, kAuditEvents * kAuditVerdicts * kAuditReasons> tally_{};
+
   AuditFile file_;  // the thread's
   const AuditLogOptions options_;
   const size_t batch_bytes_;
@@ -260,5 +282,6 @@ void AuditLog::Write(AuditRecord record) { impl_->Write(std::move(record)); }
 void AuditLog::Reopen() { impl_->Reopen(); }
 void AuditLog::Flush() { impl_->Flush(); }
 AuditDrops AuditLog::Drops() const { return impl_->Drops(); }
+std::vector<AuditCount> AuditLog::Counts() const { return impl_->CountsByKind(); }
 
 }  // namespace landgate::agent

@@ -19,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "agent/audit.h"
 #include "agent/events.h"
@@ -40,6 +41,14 @@ struct AuditDrops {
   uint64_t queue_full = 0, disk_full = 0, write_failed = 0;
 };
 
+// Records given to Write since the start, whether they were kept or not.
+struct AuditCount {
+  AuditEvent event;
+  AuditVerdict verdict;
+  AuditReason reason;
+  uint64_t count;  // not 0
+};
+
 class AuditLog : public AuditSink {
  public:
   // Makes the directory (0750) and the file (0600) where they are missing. A file that can't be
@@ -54,6 +63,7 @@ class AuditLog : public AuditSink {
   // Waits until everything that was written before this call is in the file or counted.
   void Flush();
   AuditDrops Drops() const;
+  std::vector<AuditCount> Counts() const;
 
  private:
   class Impl;
