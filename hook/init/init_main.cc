@@ -3,6 +3,8 @@
 //
 //   /dev/lg start ARGS…   the entrypoint: every object must be the one that was compiled
 //   /dev/lg exec ARGS…    an exec session: objects may have been replaced or be gone meanwhile
+//   any other arguments   an exec session that the agent turned to it; the agent has the command
+//                         line (session.h)
 //
 // Exit status 1 or 3: refused or impossible here, no workload ran; 2: bad usage; 127 and 126: the
 // workload is not there or can't be executed. It is trusted until its execve and by nobody after
@@ -12,13 +14,16 @@
 #include <unistd.h>
 
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "hook/init/confine.h"
 #include "hook/init/find_program.h"
+#include "hook/init/session.h"
 
 namespace landgate::init {
 namespace {
@@ -41,27 +46,41 @@ int Fail(const Error& error) {
   return static_cast<int>(error.status);
 }
 
-int Launch(sandbox::Session session, char** arguments) {
+// What the launcher becomes.
+struct Workload {
+  sandbox::Session session = sandbox::Session::kStart;
+  char** arguments = nullptr;
+  char** environment = nullptr;
+  const char* path = nullptr;  // this very file; null: arguments[0], as the runtime would find it
+};
+
+// Returns only when it failed.
+int Launch(const Workload& workload) {
   const Result<sandbox::Plan> plan = ReadPlan();
   if (!plan) return Fail(plan.error());
   std::vector<std::string> skipped;
-  if (const Status confined = Confine(*plan, session, &skipped); !confined) {
+  if (const Status confined = Confine(*plan, workload.session, &skipped); !confined) {
     return Fail(confined.error());
   }
-  if (session == sandbox::Session::kStart) {
+  if (workload.session == sandbox::Session::kStart) {
     for (const std::string& path : skipped) {
       Say(path + ": out of the reach of uid " + std::to_string(geteuid()) +
           "; its rule grants nothing");
     }
   }
-  const std::string name = arguments[0];
-  const Program program = FindProgram(name, getenv("PATH"));
-  if (program.path.empty()) {
+  Program program;
+  if (workload.path) {
+    program.path = workload.path;
+  } else {
+    program = FindProgram(workload.arguments[0], getenv("PATH"));
+  }
+  const std::string name = workload.path ? workload.path : workload.arguments[0];
+  if (program.exit_status != 0) {
     Say("exec \"" + name + "\": " + program.why);
     return program.exit_status;
   }
   if (const Status closed = CloseSyscalls(*plan); !closed) return Fail(closed.error());
-  (void)execve(program.path.c_str(), arguments, environ);  // returns only when it failed
+  (void)execve(program.path.c_str(), workload.arguments, workload.environment);
   const int error = errno;
   std::string why = Reason(error);
   // access(2) has just said yes, and unlike execve it knows nothing of Landlock.
@@ -73,12 +92,31 @@ int Launch(sandbox::Session session, char** arguments) {
   return ExitStatusOfExec(error);
 }
 
+std::vector<char*> Pointers(std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
+  for (std::string& text : texts) pointers.push_back(text.data());
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+int LaunchSession(sandbox::CommandLine command) {
+  std::vector<char*> arguments = Pointers(command.arguments);
+  std::vector<char*> environment = Pointers(command.environment);
+  return Launch(
+      {sandbox::Session::kExec, arguments.data(), environment.data(), command.path.c_str()});
+}
+
 int Main(int argc, char** argv) {
+  // First of all: in a session the arguments are the program's, whatever they look like.
+  Result<std::optional<sandbox::CommandLine>> session = AskForSession();
+  if (!session) return Fail(session.error());
+  if (*session) return LaunchSession(std::move(**session));
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "--version") return Print("landgate-init " LANDGATE_VERSION "\n");
   if (command == "--help") return Print(kUsage);
-  if (argc > 2 && command == "start") return Launch(sandbox::Session::kStart, argv + 2);
-  if (argc > 2 && command == "exec") return Launch(sandbox::Session::kExec, argv + 2);
+  if (argc > 2 && command == "start") return Launch({sandbox::Session::kStart, argv + 2, environ});
+  if (argc > 2 && command == "exec") return Launch({sandbox::Session::kExec, argv + 2, environ});
   (void)WriteAll(BorrowedFd(STDERR_FILENO), kUsage);  // the exit status says it too
   return static_cast<int>(ExitStatus::kUsage);
 }
