@@ -122,6 +122,7 @@ sock_filter JumpIfEqual(uint32_t value, uint8_t equal, uint8_t different) {
 }
 sock_filter Allow() { return BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW); }
 sock_filter Deny(int error_number) {
+  if (error_number == kNotify) return BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
   return BPF_STMT(BPF_RET | BPF_K,
                   SECCOMP_RET_ERRNO | (static_cast<uint32_t>(error_number) & SECCOMP_RET_DATA));
 }

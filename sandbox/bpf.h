@@ -28,10 +28,13 @@ struct ArgumentTest {
   bool among = true;
 };
 
+// Instead of an errno: SECCOMP_RET_USER_NOTIF, the call waits for whoever has the listener.
+inline constexpr int kNotify = -1;
+
 struct ErrnoRule {
   std::string syscall;
   std::vector<ArgumentTest> tests;  // all must hold; none: unconditional
-  int error_number = 0;
+  int error_number = 0;             // or kNotify
 };
 
 // Calls that no rule matches are allowed; of other architectures (x32) they answer ENOSYS.

@@ -129,6 +129,13 @@ void DenyUserNamespaces(Rules& rules) {
   rules.Deny("clone3", ENOSYS, because);
 }
 
+Result<std::vector<uint8_t>> Program(const std::vector<ErrnoRule>& rules) {
+  const Result<std::vector<sock_filter>> program = Assemble(rules);
+  if (!program) return Failure(program.error());
+  const auto* bytes = reinterpret_cast<const uint8_t*>(program->data());
+  return std::vector<uint8_t>(bytes, bytes + program->size() * sizeof(sock_filter));
+}
+
 }  // namespace
 
 Result<Filter> BuildFilter(const FilterRequest& request) {
@@ -144,10 +151,15 @@ Result<Filter> BuildFilter(const FilterRequest& request) {
   if (rules.DeniesAnyOf(kMultiplexedBySocketcall)) rules.Deny("socketcall", ENOSYS, because);
   if (rules.DeniesAnyOf(kMultiplexedByIpc)) rules.Deny("ipc", ENOSYS, because);
 
-  const Result<std::vector<sock_filter>> program = Assemble(rules.rules());
-  if (!program) return Failure(program.error());
-  const auto* bytes = reinterpret_cast<const uint8_t*>(program->data());
-  return Filter{rules.TakeTold(), {bytes, bytes + program->size() * sizeof(sock_filter)}};
+  Result<std::vector<uint8_t>> program = Program(rules.rules());
+  if (!program) return Forward(program);
+  return Filter{rules.TakeTold(), std::move(*program)};
+}
+
+Result<std::vector<uint8_t>> BuildNotifyFilter(const std::vector<std::string>& syscalls) {
+  std::vector<ErrnoRule> rules;
+  for (const std::string& name : syscalls) rules.push_back({name, {}, kNotify});
+  return Program(rules);
 }
 
 }  // namespace landgate::sandbox

@@ -44,6 +44,10 @@ struct Filter {
 };
 Result<Filter> BuildFilter(const FilterRequest& request);
 
+// A program (struct sock_filter[]) by which each of these calls, whatever its arguments, waits for
+// whoever has the listener, and every other is allowed.
+Result<std::vector<uint8_t>> BuildNotifyFilter(const std::vector<std::string>& syscalls);
+
 }  // namespace landgate::sandbox
 
 #endif  // LANDGATE_SANDBOX_FILTER_H_

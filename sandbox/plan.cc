@@ -12,6 +12,7 @@ namespace {
 constexpr std::string_view kMagic = "landgate";
 constexpr uint32_t kVersion = 1;
 constexpr uint8_t kHasKeep = 1;
+constexpr uint8_t kOverMounted = 2;
 constexpr uint8_t kRequired = 1;
 constexpr uint8_t kHasObject = 2;
 constexpr size_t kMaxNameBytes = 4096;
@@ -113,6 +114,11 @@ void WritePath(Writer& out, const PlannedPath& path) {
   out.Number(path.object->inode);
 }
 
+void WriteProgram(Writer& out, const std::vector<uint8_t>& program) {
+  out.Count(program.size());
+  out.Raw({reinterpret_cast<const char*>(program.data()), program.size()});
+}
+
 void WriteLayer(Writer& out, const PlannedLayer& layer) {
   out.Text(layer.name);
   out.Number(layer.handled_fs);
@@ -144,6 +150,13 @@ PlannedPath ReadPath(Reader& in) {
   return path;
 }
 
+std::vector<uint8_t> ReadProgram(Reader& in) {
+  const size_t size = in.Count(1, kMaxFilterBytes);
+  if (size % kFilterInstruction) in.Fail("a filter that is cut within an instruction");
+  const std::string_view program = in.Raw(size);
+  return {program.begin(), program.end()};
+}
+
 PlannedLayer ReadLayer(Reader& in) {
   PlannedLayer layer;
   layer.name = in.Text(kMaxNameBytes);
@@ -171,12 +184,13 @@ std::string EncodePlan(const Plan& plan) {
   Writer out;
   out.Raw(kMagic);
   out.Number(kVersion);
-  out.Number(plan.keep ? kHasKeep : uint8_t{0});
+  out.Number(
+      static_cast<uint8_t>((plan.keep ? kHasKeep : 0) | (plan.over_mounted ? kOverMounted : 0)));
   if (plan.keep) out.Number(*plan.keep);
   out.Count(plan.layers.size());
   for (const PlannedLayer& layer : plan.layers) WriteLayer(out, layer);
-  out.Count(plan.filter.size());
-  out.Raw({reinterpret_cast<const char*>(plan.filter.data()), plan.filter.size()});
+  WriteProgram(out, plan.filter);
+  WriteProgram(out, plan.notify);
   return out.Take();
 }
 
@@ -194,14 +208,14 @@ Result<Plan> DecodePlan(std::string_view bytes) {
             std::to_string(kVersion));
   }
   Plan plan;
-  if (in.Flags(kHasKeep) & kHasKeep) plan.keep = in.Number<uint64_t>();
+  const uint8_t flags = in.Flags(kHasKeep | kOverMounted);
+  if (flags & kHasKeep) plan.keep = in.Number<uint64_t>();
+  plan.over_mounted = flags & kOverMounted;
   const size_t layers = in.Count(kMinLayerBytes, kMaxLayers);
   plan.layers.reserve(layers);
   for (size_t i = 0; i < layers && !in.failed(); ++i) plan.layers.push_back(ReadLayer(in));
-  const size_t filter = in.Count(1, kMaxFilterBytes);
-  if (filter % kFilterInstruction) in.Fail("a filter that is cut within an instruction");
-  const std::string_view program = in.Raw(filter);
-  plan.filter.assign(program.begin(), program.end());
+  plan.filter = ReadProgram(in);
+  plan.notify = ReadProgram(in);
   if (!in.failed() && !in.at_end()) in.Fail("bytes after the end of the plan");
   if (in.failed()) return Refuse("plan: " + in.problem());
   return plan;

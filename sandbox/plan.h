@@ -19,6 +19,7 @@ namespace landgate::sandbox {
 
 inline constexpr std::string_view kLauncherPath = "/dev/lg";
 inline constexpr std::string_view kPlanPath = "/dev/lg.plan";
+inline constexpr std::string_view kAgentSocketPath = "/dev/lg.sock";
 
 // A file system object: what statx(2) says. stx_mnt_id is no part of it, mounts come and go.
 struct ObjectId {
@@ -54,6 +55,12 @@ struct Plan {
   std::vector<PlannedLayer> layers;   // restrict_self in this order; ≤ 15
   std::optional<CapabilitySet> keep;  // intersected into every capability set
   std::vector<uint8_t> filter;        // struct sock_filter[]; empty: none
+  // Of a container whose config.json was not patched: the launcher stands on the entrypoint until
+  // the agent, whom it asks at kAgentSocketPath, has taken it off.
+  bool over_mounted = false;
+  // struct sock_filter[] of what the agent is asked about, with a listener that the launcher makes
+  // and sends there; empty: none.
+  std::vector<uint8_t> notify;
   bool operator==(const Plan&) const = default;
 };
 

@@ -6,9 +6,11 @@
 #include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -331,6 +333,35 @@ TEST(Filter, NamedCallsAreDeniedAndClosedAgain) {
               if (getppid() <= 0) return "getppid";
               execl("/bin/true", "true", nullptr);  // what the launcher does next
               return "execve";
+            }),
+            "");
+}
+
+TEST(Filter, NotifiedCallsWaitForTheListenerAndOthersDoNot) {
+  EXPECT_EQ(InChild([]() -> std::string {
+              const Result<std::vector<uint8_t>> program = BuildNotifyFilter({"getppid", "openat"});
+              if (!program) return program.error().message;
+              Result<UniqueFd> listener = LoadNotifyFilter(*program);
+              if (!listener) return listener.error().message;
+              const bool privileged = geteuid() == 0;
+              if (privileged && prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0) {
+                return "no_new_privs was set without need";
+              }
+              const pid_t child = fork();
+              if (child == 0) _exit(syscall(SYS_getppid) == 4711 && getpid() > 0 ? 0 : 1);
+              struct seccomp_notif request {};
+              struct seccomp_notif_resp answer {};
+              if (ioctl(listener->get(), SECCOMP_IOCTL_NOTIF_RECV, &request) < 0) return "RECV";
+              if (request.data.nr != SYS_getppid) return "another call was notified";
+              answer.id = request.id;
+              answer.val = 4711;
+              if (ioctl(listener->get(), SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0) return "SEND";
+              int status = 0;
+              waitpid(child, &status, 0);
+              if (status != 0) return "the caller did not get the answer";
+              // A second listener would take the first one's calls.
+              const Result<UniqueFd> second = LoadNotifyFilter(*program);
+              return !second && second.error().error_number == EBUSY ? "" : "a second listener";
             }),
             "");
 }

@@ -24,6 +24,8 @@ Plan Example() {
   plan.layers = {layer, layer};
   plan.keep = CapabilitySet{1} << 10;
   plan.filter = std::vector<uint8_t>(16, 7);
+  plan.over_mounted = true;
+  plan.notify = std::vector<uint8_t>(24, 9);
   return plan;
 }
 
@@ -78,6 +80,8 @@ TEST(Plan, ComesBackAsItWasWhateverItIs) {
     }
     if (*rc::gen::arbitrary<bool>()) plan.keep = *rc::gen::arbitrary<uint64_t>();
     plan.filter.resize(8 * *rc::gen::inRange<size_t>(0, 20), *rc::gen::arbitrary<uint8_t>());
+    plan.notify.resize(8 * *rc::gen::inRange<size_t>(0, 20), *rc::gen::arbitrary<uint8_t>());
+    plan.over_mounted = *rc::gen::arbitrary<bool>();
     const Result<Plan> back = DecodePlan(EncodePlan(plan));
     RC_ASSERT(back.has_value());
     RC_ASSERT(*back == plan);
@@ -121,8 +125,8 @@ TEST(Plan, RefusesWhatItDoesNotKnow) {
   version[8] = 2;
   EXPECT_THAT(Message(version), HasSubstr("version 2"));
   std::string flags = good;
-  flags[kFlagsAt] = 2;
-  EXPECT_THAT(Message(flags), HasSubstr("unknown flags 2"));
+  flags[kFlagsAt] = 4;
+  EXPECT_THAT(Message(flags), HasSubstr("unknown flags 4"));
   EXPECT_THAT(Message(good + "x"), HasSubstr("bytes after the end"));
   EXPECT_THAT(Message(std::string(kMaxPlanBytes + 1, 'x')), HasSubstr("larger than"));
 }
