@@ -23,70 +23,80 @@ constexpr auto kNetwork = Category::kNetwork;
 
 constexpr std::array kCalls = {
 #ifdef SYS_open
-    CallInfo{"open", SYS_open, kPath, Act::kOpen, {.path = 0, .flags = 1, .mode = 2}},
+    CallInfo{"open", SYS_open, kPath, CallKind::kOpen, {.path = 0, .flags = 1, .mode = 2}},
 #endif
-    CallInfo{
-        "openat", SYS_openat, kPath, Act::kOpen, {.dirfd = 0, .path = 1, .flags = 2, .mode = 3}},
+    CallInfo{"openat",
+             SYS_openat,
+             kPath,
+             CallKind::kOpen,
+             {.dirfd = 0, .path = 1, .flags = 2, .mode = 3}},
     CallInfo{"openat2",
              SYS_openat2,
              kPath,
-             Act::kOpenHow,
+             CallKind::kOpenHow,
              {.dirfd = 0, .path = 1, .structure = 2, .size = 3}},
 #ifdef SYS_creat
-    CallInfo{"creat", SYS_creat, kPath, Act::kCreat, {.path = 0, .mode = 1}},
+    CallInfo{"creat", SYS_creat, kPath, CallKind::kCreat, {.path = 0, .mode = 1}},
 #endif
-    CallInfo{"truncate", SYS_truncate, kPath, Act::kTruncate, {.path = 0}},
+    CallInfo{"truncate", SYS_truncate, kPath, CallKind::kTruncate, {.path = 0}},
 #ifdef SYS_mkdir
-    CallInfo{"mkdir", SYS_mkdir, kPath, Act::kMakeDirectory, {.path = 0, .mode = 1}},
+    CallInfo{"mkdir", SYS_mkdir, kPath, CallKind::kMakeDirectory, {.path = 0, .mode = 1}},
+#endif
+    CallInfo{"mkdirat",
+             SYS_mkdirat,
+             kPath,
+             CallKind::kMakeDirectory,
+             {.dirfd = 0, .path = 1, .mode = 2}},
+#ifdef SYS_mknod
+    CallInfo{"mknod", SYS_mknod, kPath, CallKind::kMakeNode, {.path = 0, .mode = 1}},
 #endif
     CallInfo{
-        "mkdirat", SYS_mkdirat, kPath, Act::kMakeDirectory, {.dirfd = 0, .path = 1, .mode = 2}},
-#ifdef SYS_mknod
-    CallInfo{"mknod", SYS_mknod, kPath, Act::kMakeNode, {.path = 0, .mode = 1}},
-#endif
-    CallInfo{"mknodat", SYS_mknodat, kPath, Act::kMakeNode, {.dirfd = 0, .path = 1, .mode = 2}},
+        "mknodat", SYS_mknodat, kPath, CallKind::kMakeNode, {.dirfd = 0, .path = 1, .mode = 2}},
 // The first argument is the text of the link and names nothing yet.
 #ifdef SYS_symlink
-    CallInfo{"symlink", SYS_symlink, kPath, Act::kMakeSymlink, {.path = 1}},
+    CallInfo{"symlink", SYS_symlink, kPath, CallKind::kMakeSymlink, {.path = 1}},
 #endif
-    CallInfo{"symlinkat", SYS_symlinkat, kPath, Act::kMakeSymlink, {.dirfd = 1, .path = 2}},
+    CallInfo{"symlinkat", SYS_symlinkat, kPath, CallKind::kMakeSymlink, {.dirfd = 1, .path = 2}},
 #ifdef SYS_unlink
-    CallInfo{"unlink", SYS_unlink, kPath, Act::kRemoveFile, {.path = 0}},
+    CallInfo{"unlink", SYS_unlink, kPath, CallKind::kRemoveFile, {.path = 0}},
 #endif
-    CallInfo{"unlinkat", SYS_unlinkat, kPath, Act::kUnlink, {.dirfd = 0, .path = 1, .flags = 2}},
+    CallInfo{
+        "unlinkat", SYS_unlinkat, kPath, CallKind::kUnlink, {.dirfd = 0, .path = 1, .flags = 2}},
 #ifdef SYS_rmdir
-    CallInfo{"rmdir", SYS_rmdir, kPath, Act::kRemoveDirectory, {.path = 0}},
+    CallInfo{"rmdir", SYS_rmdir, kPath, CallKind::kRemoveDirectory, {.path = 0}},
 #endif
 #ifdef SYS_rename
-    CallInfo{"rename", SYS_rename, kPath, Act::kRename, {.path = 0, .second_path = 1}},
+    CallInfo{"rename", SYS_rename, kPath, CallKind::kRename, {.path = 0, .second_path = 1}},
 #endif
     CallInfo{"renameat",
              SYS_renameat,
              kPath,
-             Act::kRename,
+             CallKind::kRename,
              {.dirfd = 0, .path = 1, .second_dirfd = 2, .second_path = 3}},
     CallInfo{"renameat2",
              SYS_renameat2,
              kPath,
-             Act::kRename,
+             CallKind::kRename,
              {.dirfd = 0, .path = 1, .second_dirfd = 2, .second_path = 3, .flags = 4}},
 #ifdef SYS_link
-    CallInfo{"link", SYS_link, kPath, Act::kLink, {.path = 0, .second_path = 1}},
+    CallInfo{"link", SYS_link, kPath, CallKind::kLink, {.path = 0, .second_path = 1}},
 #endif
     CallInfo{"linkat",
              SYS_linkat,
              kPath,
-             Act::kLink,
+             CallKind::kLink,
              {.dirfd = 0, .path = 1, .second_dirfd = 2, .second_path = 3, .flags = 4}},
-    CallInfo{"execve", SYS_execve, kExec, Act::kExecute, {.path = 0}},
-    CallInfo{"execveat", SYS_execveat, kExec, Act::kExecute, {.dirfd = 0, .path = 1, .flags = 4}},
+    CallInfo{"execve", SYS_execve, kExec, CallKind::kExecute, {.path = 0}},
+    CallInfo{
+        "execveat", SYS_execveat, kExec, CallKind::kExecute, {.dirfd = 0, .path = 1, .flags = 4}},
     CallInfo{"connect",
              SYS_connect,
              kNetwork,
-             Act::kConnect,
+             CallKind::kConnect,
              {.structure = 1, .size = 2, .descriptor = 0}},
-    CallInfo{"bind", SYS_bind, kNetwork, Act::kBind, {.structure = 1, .size = 2, .descriptor = 0}},
-    CallInfo{"nfsservctl", SYS_nfsservctl, Category::kMarker, Act::kAsk, {}},
+    CallInfo{
+        "bind", SYS_bind, kNetwork, CallKind::kBind, {.structure = 1, .size = 2, .descriptor = 0}},
+    CallInfo{"nfsservctl", SYS_nfsservctl, Category::kMarker, CallKind::kAsk, {}},
 };
 
 constexpr size_t kNumbers = 512;  // both tables end below; a line beyond it does not compile

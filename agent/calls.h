@@ -1,6 +1,6 @@
 // THE table of system calls that the agent handles: name, number, category, and which argument
 // plays which role. Decoding derives from it (path_request.h, destination_request.h); to handle
-// another call is to add a line, and where what it does is new, a value of `Act`.
+// another call is to add a line, and where what it does is new, a value of `CallKind`.
 //
 // Numbers are those of the architecture that this program is built for; a call that exists there
 // under no number (open on aarch64) has no line. Calls of another architecture (i386, x32) are not
@@ -21,7 +21,7 @@ enum class Category : uint8_t {
   kMarker,   // the launcher's question, which is no system call of anybody else's
 };
 
-enum class Act : uint8_t {
+enum class CallKind : uint8_t {
   kOpen,     // flags (and mode) decide
   kOpenHow,  // flags, mode and resolve stand in a struct open_how
   kCreat,    // O_WRONLY | O_CREAT | O_TRUNC
@@ -58,7 +58,7 @@ struct CallInfo {
   std::string_view name;
   int number = -1;
   Category category = Category::kPath;
-  Act act = Act::kOpen;
+  CallKind kind = CallKind::kOpen;
   Roles roles;
 };
 

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/paths.h"
 #include "base/unique_fd.h"
+#include "policy/decide_layer.h"
 #include "policy/decide_network.h"
 #include "policy/decide_path.h"
 #include "policy/decide_privilege.h"
@@ -34,7 +35,7 @@ using policy::Verdict;
 
 // Where `path` leads in the container, or, where it doesn't exist, where its nearest existing
 // ancestor leads, with the rest as written.
-Result<std::string> ResolveName(const sandbox::ContainerRoot& root, const std::string& path) {
+Result<std::string> ResolveName(sandbox::ContainerRoot& root, const std::string& path) {
   std::string existing = path;
   std::string rest;
   while (true) {
@@ -49,7 +50,7 @@ Result<std::string> ResolveName(const sandbox::ContainerRoot& root, const std::s
 
 // Rule targets as the container has them. A glob keeps its pattern behind the resolved literal
 // prefix. Missing targets are left out, as at a container's start (where they must be optional).
-Result<policy::PathRules> RulesIn(const sandbox::ContainerRoot& root, const Policy& policy) {
+Result<policy::PathRules> RulesIn(sandbox::ContainerRoot& root, const Policy& policy) {
   std::vector<policy::ResolvedTarget> targets;
   for (const policy::PathRule& rule : *policy.paths) {
     for (const policy::PathTarget& target : rule.targets) {
@@ -70,24 +71,6 @@ Result<policy::PathRules> RulesIn(const sandbox::ContainerRoot& root, const Poli
 // --- LandlockConfig layers --------------------------------------------------------------------
 
 std::string LayerPointer(const policy::LandlockConfig& layer) { return layer.origin.pointer; }
-
-// Rights of `asked` that the layer handles and no rule of it grants.
-Rights DeniedByLayer(const policy::LandlockConfig& layer, std::string_view path, Rights asked) {
-  Rights granted = 0;
-  for (const policy::LandlockConfig::Path& rule : layer.paths) {
-    if (IsAtOrBeneath(path, rule.path)) granted |= rule.rights & ~policy::kNameRights;
-    if (IsBeneath(path, rule.path)) granted |= rule.rights & policy::kNameRights;
-  }
-  return asked & layer.handled_fs & ~granted;
-}
-
-bool LayerDeniesPort(const policy::LandlockConfig& layer, uint64_t right, uint16_t port) {
-  if ((layer.handled_net & right) == 0) return false;
-  return std::none_of(layer.ports.begin(), layer.ports.end(),
-                      [right, port](const policy::LandlockConfig::Port& rule) {
-                        return rule.port == port && (rule.rights & right) != 0;
-                      });
-}
 
 Decision DenyByLayer(const policy::LandlockConfig& layer) {
   return Decision{Verdict::kDeny, EACCES, Reason::kRule, LayerPointer(layer)};
@@ -169,7 +152,7 @@ Result<Explained> ExplainPath(const Policy& policy, const Question& question) {
   if (question.root) {
     const UniqueFd fd(open(question.root->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!fd.valid()) return SystemError("root " + *question.root, errno);
-    const sandbox::ContainerRoot root(fd);
+    sandbox::ContainerRoot root(fd);
     Result<std::string> resolved = ResolveName(root, asked_path);
     if (!resolved) return Context("--path", resolved);
     if (*resolved != asked_path) explained.resolved = *resolved;
@@ -190,7 +173,7 @@ Result<Explained> ExplainPath(const Policy& policy, const Question& question) {
   }
   for (const policy::LandlockConfig& layer : policy.landlock_layers) {
     if (explained.decision.verdict == Verdict::kDeny) break;
-    if (DeniedByLayer(layer, path, *rights) != 0) {
+    if (policy::DeniedByLayer(layer, path, *rights) != 0) {
       explained.decision = DenyByLayer(layer);
       explained.note.clear();
     }
@@ -219,7 +202,7 @@ void AskLayers(const Policy& policy, policy::Transport transport, uint64_t right
   if (transport != policy::Transport::kTcp) return;
   for (const policy::LandlockConfig& layer : policy.landlock_layers) {
     if (explained.decision.verdict == Verdict::kDeny) return;
-    if (LayerDeniesPort(layer, right, port)) {
+    if (policy::LayerDeniesPort(layer, right, port)) {
       explained.decision = DenyByLayer(layer);
       explained.note.clear();
     }

@@ -182,8 +182,8 @@ class Reader {
   }
 
   tl::expected<void, int> Decode(Place& first, Place& second) {
-    switch (call_.act) {
-      case Act::kOpen: {
+    switch (call_.kind) {
+      case CallKind::kOpen: {
         const uint64_t flags = Int(call_.roles.flags) & kOpenFlags;
         if (auto checked = CheckOpenFlags((flags & O_PATH) ? flags & kPathFlags : flags);
             !checked) {
@@ -192,47 +192,47 @@ class Reader {
         DecodeOpenFlags(flags, first);
         return {};
       }
-      case Act::kOpenHow:
+      case CallKind::kOpenHow:
         return DecodeStructure(first);
-      case Act::kCreat:
+      case CallKind::kCreat:
         DecodeOpenFlags(O_WRONLY | O_CREAT | O_TRUNC, first);
         return {};
-      case Act::kTruncate:
+      case CallKind::kTruncate:
         first.deed = Deed::kUse;
         first.object = abi::kFsTruncate;
         return {};
-      case Act::kMakeDirectory:
+      case CallKind::kMakeDirectory:
         Make(first, abi::kFsMakeDir);
         return {};
-      case Act::kMakeNode: {
+      case CallKind::kMakeNode: {
         const mode_t type = Int(call_.roles.mode) & S_IFMT;
         if (type == S_IFDIR) return tl::unexpected(EPERM);
         if (type == S_IFLNK) return tl::unexpected(EINVAL);
         Make(first, MakeRight(type));
         return {};
       }
-      case Act::kMakeSymlink:
+      case CallKind::kMakeSymlink:
         Make(first, abi::kFsMakeSym);
         return {};
-      case Act::kRemoveFile:
+      case CallKind::kRemoveFile:
         Remove(first, false);
         return {};
-      case Act::kRemoveDirectory:
+      case CallKind::kRemoveDirectory:
         Remove(first, true);
         return {};
-      case Act::kUnlink:
+      case CallKind::kUnlink:
         if (Int(call_.roles.flags) & ~uint32_t{AT_REMOVEDIR}) return tl::unexpected(EINVAL);
         Remove(first, Int(call_.roles.flags) & AT_REMOVEDIR);
         return {};
-      case Act::kRename:
+      case CallKind::kRename:
         return DecodeRename(first, second);
-      case Act::kLink:
+      case CallKind::kLink:
         return DecodeLink(first, second);
-      case Act::kExecute:
+      case CallKind::kExecute:
         return DecodeExecute(first);
-      case Act::kConnect:
-      case Act::kBind:
-      case Act::kAsk:
+      case CallKind::kConnect:
+      case CallKind::kBind:
+      case CallKind::kAsk:
         break;
     }
     return tl::unexpected(ENOSYS);  // no call of ours that names files
