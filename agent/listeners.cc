@@ -91,11 +91,12 @@ Status Listeners::Start(const ListenerBlob& blob, uint64_t key, UniqueFd fd, Uni
   ContainerPtr container = blob.container == 0 ? nullptr : registry_.ByKey(blob.container);
   const bool known = container != nullptr;
   if (!known) container = Nobody(blob.id);
-  Handler handler =
-      known
-          ? HandlerFor(services_, container,
-                       {.kind = blob.kind, .process = blob.process, .session = std::move(session)})
-          : MakeRefusingHandler();
+  Handler handler = known ? HandlerFor(services_, container,
+                                       {.kind = blob.kind,
+                                        .process = blob.process,
+                                        .session = std::move(session),
+                                        .region = &services_.area->At(blob.region)})
+                          : MakeRefusingHandler();
   // From a thread of the listener's, which must not be the one that ends the listener.
   const auto ended = [this](Listener& listener) {
     loop_.Post(

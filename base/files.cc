@@ -189,6 +189,20 @@ Result<std::string> ReadTrustedFile(const std::string& path, uid_t owner, size_t
   return bytes;
 }
 
+Status CheckTrustedDirectory(const std::string& path, uid_t owner) {
+  struct stat st;
+  if (stat(path.c_str(), &st) < 0) return SystemError(path, errno);
+  if (!S_ISDIR(st.st_mode)) return Refuse(path + ": not a directory");
+  if (!IsTrustedOwner(st.st_uid, owner)) {
+    return Refuse(path + ": belongs to uid " + std::to_string(st.st_uid) +
+                  "; it must belong to root or to uid " + std::to_string(owner));
+  }
+  if (st.st_mode & (S_IWGRP | S_IWOTH)) {
+    return Refuse(path + ": others can write this directory; run: chmod go-w " + path);
+  }
+  return CheckWay(path, owner);
+}
+
 Status MakeDirectories(const std::string& path, mode_t mode) {
   for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const std::string prefix = path.substr(0, slash);

@@ -35,6 +35,10 @@ Status WriteFileAtomically(const std::string& path, std::string_view bytes, mode
 Result<std::string> ReadTrustedFile(const std::string& path, uid_t owner,
                                     size_t limit = kMaxDocumentBytes);
 
+// A directory that nobody but root and `owner` can put anything into, in directories of which the
+// same holds as above. Errors as above.
+Status CheckTrustedDirectory(const std::string& path, uid_t owner);
+
 // mkdir -p with `mode` for each directory that is made. EEXIST is not an error.
 Status MakeDirectories(const std::string& path, mode_t mode);
 
