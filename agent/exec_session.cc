@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "agent/area.h"
@@ -79,42 +80,41 @@ void ExecSession::Turn(Call& call, pid_t process) {
   if (!call.MaySlow()) return Deny(call, EAGAIN, AuditReason::kBusy, "too many calls are in hand");
   Region& region = call.listener.region();
   // Opened while the thread waits for its answer, so it can be no other process's.
-  const Result<UniqueFd> pidfd = PidfdOpen(process);
+  Result<UniqueFd> pidfd = PidfdOpen(process);
   const Result<sandbox::ObjectId> before =
       sandbox::IdentifyFile(Proc(static_cast<pid_t>(call.request.pid), "exe"));
   if (!pidfd || !before) {
     return Deny(call, kOwnFailure, AuditReason::kBackendError,
                 (pidfd ? before.error() : pidfd.error()).message);
   }
+  const std::lock_guard<std::mutex> lock(mutex_);
   std::string program;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (const std::optional<Refusal> refusal = Prepare(call, &program)) {
-      if (refusal->logged) {
-        return Deny(call, refusal->error_number, refusal->reason, refusal->why);
-      }
-      (void)std::move(call.notification).Deny(refusal->error_number);
-      return;
-    }
-    // A caller that has gone makes the same call again, and finds what is kept.
-    if (!call.notification.StillValid()) {
-      (void)std::move(call.notification).Deny(EPERM);  // to nobody
-      return;
-    }
-    if (std::move(call.notification)
-            .Let(Continue::NothingMutable("the runtime's execve of the launcher: its memory is out "
-                                          "of the reach of every process of the container")) ==
-        Answered::kGone) {
-      return;
-    }
+  if (const std::optional<Refusal> refusal = Prepare(call, &program)) {
+    if (refusal->logged) return Deny(call, refusal->error_number, refusal->reason, refusal->why);
+    (void)std::move(call.notification).Deny(refusal->error_number);
+    return;
   }
-  AuditRecord record;
+  // A caller that has gone makes the same call again, and finds what is kept.
+  if (!call.notification.StillValid()) {
+    (void)std::move(call.notification).Deny(EPERM);  // to nobody
+    return;
+  }
+  if (!StartWatch(region, process, std::move(*pidfd), *before)) {
+    return Deny(call, kOwnFailure, AuditReason::kBackendError, "no thread could be made");
+  }
+  AuditRecord record = RecordOf(process);  // before it is something else
   record.verdict = AuditVerdict::kAllow;
   record.reason = AuditReason::kRule;
   record.requested_path = std::move(program);
   record.message = "confined";
-  Log(process, std::move(record));
-  Watch(region, process, *pidfd, *before, std::stop_token());
+  if (std::move(call.notification)
+          .Let(Continue::NothingMutable(
+              "the runtime's execve of the launcher: its memory is out of "
+              "the reach of every process of the container")) == Answered::kGone) {
+    watch_.request_stop();
+    return;
+  }
+  Log(std::move(record));
 }
 
 std::optional<ExecSession::Refusal> ExecSession::Prepare(Call& call, std::string* program) {
@@ -206,12 +206,35 @@ void ExecSession::HandOver(Call& call) {
   if (Holder* holder = services_.holder) holder->Drop(Kept::kSession, listener.key());
 }
 
-void ExecSession::Resume(Region& region, const std::stop_token& stop) {
+void ExecSession::Resume(Region& region) {
   const pid_t process = region.process.load();
-  if (process <= 0 || region.session.load() != kCommandLineKept) return;
-  const Result<UniqueFd> pidfd = PidfdOpen(process);
+  if (process <= 0 || region.session.load() != kCommandLineKept ||
+      static_cast<Phase>(region.phase.load()) != Phase::kRuntime) {
+    return;
+  }
+  Result<UniqueFd> pidfd = PidfdOpen(process);
   if (!pidfd) return;  // it has ended
-  Watch(region, process, *pidfd, std::nullopt, stop);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // Without a thread: the launcher can ask all the same, and what is not the launcher gets nothing.
+  (void)StartWatch(region, process, std::move(*pidfd), std::nullopt);
+}
+
+bool ExecSession::StartWatch(Region& region, pid_t process, UniqueFd pidfd,
+                             std::optional<sandbox::ObjectId> before) {
+  if (watching_.load() && !watch_.get_stop_token().stop_requested()) return true;
+  watch_ = std::jthread();  // has ended or does so now
+  watching_.store(true);
+  try {
+    watch_ = std::jthread(
+        [this, &region, process, fd = std::move(pidfd), before](const std::stop_token& stop) {
+          Watch(region, process, fd, before, stop);
+          watching_.store(false);
+        });
+  } catch (const std::system_error&) {
+    watching_.store(false);
+    return false;
+  }
+  return true;
 }
 
 void ExecSession::Watch(Region& region, pid_t process, BorrowedFd pidfd,
@@ -224,21 +247,21 @@ void ExecSession::Watch(Region& region, pid_t process, BorrowedFd pidfd,
   std::string_view why;
   if (WatchTurn(turned, kTurnPatience, asked, &why) != TurnEnd::kKilled) return;
   region.denied.fetch_add(1);
-  AuditRecord record;
+  AuditRecord record = RecordOf(process);
   record.verdict = AuditVerdict::kDeny;
   record.reason = AuditReason::kVerificationFailed;
   record.message = "killed: " + std::string(why);
-  Log(process, std::move(record));
+  Log(std::move(record));
 }
 
 void ExecSession::Deny(Call& call, int error_number, AuditReason reason, std::string_view why) {
-  AuditRecord record;
+  AuditRecord record = RecordOf(static_cast<pid_t>(call.request.pid));
   record.verdict = AuditVerdict::kDeny;
   record.reason = reason;
   record.error_number = error_number;
   record.message = why;
-  Log(static_cast<pid_t>(call.request.pid), std::move(record));  // while it can be told who it is
   (void)std::move(call.notification).Deny(error_number);
+  Log(std::move(record));
 }
 
 void ExecSession::Kill(Call& call, pid_t process, std::string_view why) {
@@ -248,19 +271,24 @@ void ExecSession::Kill(Call& call, pid_t process, std::string_view why) {
   Deny(call, EPERM, AuditReason::kVerificationFailed, "killed: " + std::string(why));
 }
 
-void ExecSession::Log(pid_t process, AuditRecord record) {
-  if (services_.audit == nullptr) return;
+AuditRecord ExecSession::RecordOf(pid_t thread) const {
+  AuditRecord record;
   record.event = AuditEvent::kExecSession;
   record.container = container_->id();
   record.pod = container_->registration.pod;
-  if (std::optional<Caller> caller = DescribeCaller(process)) {
+  record.syscall = "execve";
+  if (services_.audit == nullptr) return record;
+  if (std::optional<Caller> caller = DescribeCaller(thread)) {
     record.pid = caller->tgid;
     record.nspid = caller->nspid;
     record.comm = std::move(caller->comm);
     record.exe = std::move(caller->exe);
   }
-  record.syscall = "execve";
-  services_.audit->Write(std::move(record));
+  return record;
+}
+
+void ExecSession::Log(AuditRecord record) {
+  if (services_.audit != nullptr) services_.audit->Write(std::move(record));
 }
 
 }  // namespace landgate::agent

@@ -4,7 +4,8 @@
 //   turn       the runtime's execve is notified: launcher and plan are compared with what was
 //              registered, path, arguments and environment are copied and kept, "/dev/lg" is
 //              written over the path in the runtime's memory, and the call goes on
-//   watch      /proc/PID/exe must become the launcher, else the process is killed (turn_watch.h)
+//   watch      /proc/PID/exe must become the launcher, else the process is killed (turn_watch.h);
+//              on a thread of its own, so that the listener's are free for the launcher's question
 //   hand over  the launcher's marker call is answered with the memfd of the command line, once
 //
 // Region::session says how far this got: 0 nothing is kept, 1 kept (in the holder before the memory
@@ -17,12 +18,14 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "agent/audit.h"
 #include "agent/container.h"
@@ -46,20 +49,19 @@ class ExecSession {
   // `kept`: a predecessor's memfd; not valid: none. `services` outlive the session.
   ExecSession(const Services& services, ContainerPtr container, UniqueFd kept);
 
-  // Answers the execve of the session's `process`, and then watches the process: returns when that
-  // is over, kTurnPatience at most after the answer.
+  // Answers the execve of the session's `process`, which is then watched by a thread of this class.
   void Turn(Call& call, pid_t process);
   // Answers the launcher's marker call.
   void HandOver(Call& call);
-  // Goes on watching a process that a predecessor had turned, until its launcher has asked or
-  // `stop`. Blocks.
-  void Resume(Region& region, const std::stop_token& stop);
+  // Goes on watching a process that a predecessor had turned.
+  void Resume(Region& region);
 
   // For everything else that happens to a session: counts and logs.
   void Deny(Call& call, int error_number, AuditReason reason, std::string_view why);
   // Nothing that may run there runs: the caller is denied and its process ends.
   void Kill(Call& call, pid_t process, std::string_view why);
-  void Log(pid_t process, AuditRecord record);
+  AuditRecord RecordOf(pid_t thread) const;
+  void Log(AuditRecord record);
 
  private:
   struct Refusal {
@@ -72,6 +74,8 @@ class ExecSession {
   std::optional<Refusal> Prepare(Call& call, std::string* program);
   Status KeepCommandLine(Listener& listener, const sandbox::CommandLine& command);
   std::optional<Refusal> Rewrite(pid_t thread, uint64_t path);
+  bool StartWatch(Region& region, pid_t process, UniqueFd pidfd,
+                  std::optional<sandbox::ObjectId> before);  // with mutex_
   void Watch(Region& region, pid_t process, BorrowedFd pidfd,
              const std::optional<sandbox::ObjectId>& before, const std::stop_token& stop);
 
@@ -79,6 +83,8 @@ class ExecSession {
   const ContainerPtr container_;
   std::mutex mutex_;
   UniqueFd command_line_;  // until it is handed over
+  std::atomic<bool> watching_{false};
+  std::jthread watch_;  // last: it uses the others until it has ended
 };
 
 }  // namespace landgate::agent

@@ -6,11 +6,9 @@
 #include <sys/syscall.h>
 
 #include <array>
-#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "agent/caller.h"
@@ -84,13 +82,7 @@ class ExecHandler {
         named_(origin.kind == ListenerKind::kMain ? container_->registration.pid : origin.process),
         session_(services, container_, std::move(origin.session)) {
     // A predecessor may have let the runtime's execve go and died before the launcher asked.
-    Region* const region = origin.region;
-    if (region == nullptr || region->session.load() != kCommandLineKept ||
-        static_cast<Phase>(region->phase.load()) != Phase::kRuntime) {
-      return;
-    }
-    watch_ = std::jthread(
-        [this, region](const std::stop_token& stop) { session_.Resume(*region, stop); });
+    if (origin.region != nullptr) session_.Resume(*origin.region);
   }
 
   void Handle(Call& call) {
@@ -173,20 +165,19 @@ class ExecHandler {
   void LetUnconfined(Call& call, const Step& step, pid_t process) {
     Listener& listener = call.listener;
     listener.Advance(step.next);
-    AuditRecord record;
+    AuditRecord record = session_.RecordOf(process);
     record.verdict = AuditVerdict::kAllow;
     record.reason = AuditReason::kExecSessionUnconfined;
     record.message = step.why;
-    session_.Log(process, std::move(record));
     (void)std::move(call.notification)
         .Let(Continue::NothingMutable("the policy lets exec sessions run unconfined"));
+    session_.Log(std::move(record));
   }
 
   const ContainerPtr container_;
   const ListenerKind kind_;
   const pid_t named_;  // by the runtime; 0: not
   ExecSession session_;
-  std::jthread watch_;  // ends before what stands above
 };
 
 }  // namespace
