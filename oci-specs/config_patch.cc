@@ -264,37 +264,45 @@ bool IsEmptyOrAbsent(const JsonNode* value) {
   return value == nullptr || value->IsNull() || value->Is("");
 }
 
-Status PatchListener(JsonText& document, JsonNode& seccomp, const std::optional<Listener>& wanted) {
-  const NotifyEntries present = FindNotifyEntries(seccomp);
+// Takes back what an earlier patch notified and this one does not. First of all, so that what it
+// had taken out of the engine's entries stands there again when they are judged.
+void RemoveSuperfluousNotify(JsonText& document, JsonNode& seccomp,
+                             const std::optional<Listener>& wanted) {
+  if (!FindNotifyEntries(seccomp).ours) return;
+  RemoveNotify(document, seccomp, wanted ? wanted->notify_syscalls : std::vector<std::string>());
   if (!wanted) {
-    if (present.ours) {
-      RemoveNotify(document, seccomp, {});
-      document.Remove(seccomp, "listenerPath");
-      document.Remove(seccomp, "listenerMetadata");
-    }
-    return {};
+    document.Remove(seccomp, "listenerPath");
+    document.Remove(seccomp, "listenerMetadata");
   }
-  if (present.foreign || (!present.ours && !IsEmptyOrAbsent(seccomp.Find("listenerPath")))) {
-    return document.Fail("/linux/seccomp",
-                         "has a listener of somebody else, and the kernel allows one; take it out, "
-                         "start the container with landgate-runtime, or set execSessions to "
-                         "unconfined");
+}
+
+// `was_ours`: an earlier patch made the listener that is there.
+Status PatchListener(JsonText& document, JsonNode& seccomp, const PatchRequest& request,
+                     bool was_ours) {
+  if (FindNotifyEntries(seccomp).foreign ||
+      (!was_ours && !IsEmptyOrAbsent(seccomp.Find("listenerPath")))) {
+    return document.Fail(
+        "/linux/seccomp",
+        std::string("has a listener of somebody else, and the kernel allows one; take it out") +
+            (request.confine ? ", start the container with landgate-runtime, or set execSessions "
+                               "to unconfined"
+                             : " to watch the container in audit mode"));
   }
-  RemoveNotify(document, seccomp, wanted->notify_syscalls);
+  const Listener& wanted = *request.listener;
   std::vector<std::string> obsolete;
   std::vector<std::string> used;
-  for (const std::string& name : wanted->notify_syscalls) {
+  for (const std::string& name : wanted.notify_syscalls) {
     const bool is_obsolete = std::find(kObsoleteSyscalls.begin(), kObsoleteSyscalls.end(), name) !=
                              kObsoleteSyscalls.end();
     (is_obsolete ? obsolete : used).push_back(name);
   }
   if (Status ok = AddObsoleteNotify(document, seccomp, obsolete); !ok) return ok;
   if (Status ok = AddNotify(document, seccomp, used); !ok) return ok;
-  SetString(document, seccomp, "listenerPath", wanted->path);
-  if (wanted->metadata.empty()) {
+  SetString(document, seccomp, "listenerPath", wanted.path);
+  if (wanted.metadata.empty()) {
     document.Remove(seccomp, "listenerMetadata");
   } else {
-    SetString(document, seccomp, "listenerMetadata", wanted->metadata);
+    SetString(document, seccomp, "listenerMetadata", wanted.metadata);
   }
   return {};
 }
@@ -312,11 +320,16 @@ Status PatchSeccomp(JsonText& document, JsonNode& linux_section, const PatchRequ
     return document.Fail("/linux/seccomp/defaultAction",
                          "SCMP_ACT_NOTIFY can't be the default: runtimes hang or refuse it");
   }
-  Result<ProfileChange> change = OpenForLauncher(document, *seccomp);
-  if (!change) return Forward(change);
-  patched.opened_syscalls = std::move(change->opened);
-  patched.profile_errno = change->profile_errno;
-  return PatchListener(document, *seccomp, request.listener);
+  const bool was_ours = FindNotifyEntries(*seccomp).ours;
+  RemoveSuperfluousNotify(document, *seccomp, request.listener);
+  if (request.confine) {
+    Result<ProfileChange> change = OpenForLauncher(document, *seccomp);
+    if (!change) return Forward(change);
+    patched.opened_syscalls = std::move(change->opened);
+    patched.profile_errno = change->profile_errno;
+  }
+  if (!request.listener) return {};
+  return PatchListener(document, *seccomp, request, was_ours);
 }
 
 Status PatchLinux(JsonText& document, JsonNode& root, const PatchRequest& request,
@@ -345,8 +358,8 @@ Status PatchLinux(JsonText& document, JsonNode& root, const PatchRequest& reques
 }
 
 Status PatchRequestStrings(const JsonText& document, const PatchRequest& request) {
-  if (request.launcher_source.empty() || request.launcher_source[0] != '/' ||
-      request.plan_source.empty() || request.plan_source[0] != '/') {
+  if (request.confine && (request.launcher_source.empty() || request.launcher_source[0] != '/' ||
+                          request.plan_source.empty() || request.plan_source[0] != '/')) {
     return document.Fail("/mounts", "launcher and plan must be given as absolute paths");
   }
   for (const auto* stage : {&request.prestart, &request.poststop}) {
@@ -447,6 +460,11 @@ Status ReadLinux(const JsonText& document, const JsonNode* section, ConfigView& 
   view.cgroups_path = std::move(*cgroups_path);
   const JsonNode* seccomp = section->Find("seccomp");
   view.has_seccomp = seccomp != nullptr && !seccomp->IsNull();
+  if (!view.has_seccomp) return {};
+  Result<std::string> listener =
+      StringMember(document, seccomp, "listenerPath", "/linux/seccomp/listenerPath");
+  if (!listener) return Forward(listener);
+  view.listener_path = std::move(*listener);
   return {};
 }
 
@@ -468,8 +486,15 @@ Result<Patched> PatchConfig(std::string_view config_json, std::string_view file,
     return Forward(ok);
   }
   const bool patched_before = HasLauncher(*process, "start");
-  if (Status ok = PutLauncherInFront(*document, *process, "/process", "start"); !ok) {
-    return Forward(ok);
+  if (!request.confine && patched_before) {
+    return document->Fail("/process/args",
+                          "starts the launcher, so config.json was prepared for a policy that is "
+                          "enforced; make the bundle anew to watch the container only");
+  }
+  if (request.confine) {
+    if (Status ok = PutLauncherInFront(*document, *process, "/process", "start"); !ok) {
+      return Forward(ok);
+    }
   }
   if (request.keep) {
     if (Status ok = ReduceCapabilities(*document, *process, "/process", *request.keep); !ok) {
@@ -477,10 +502,11 @@ Result<Patched> PatchConfig(std::string_view config_json, std::string_view file,
     }
   }
   Patched patched;
-  for (Status ok : {PatchMounts(*document, root, request, patched_before),
-                    PatchStage(*document, root, "prestart", request.prestart),
-                    PatchStage(*document, root, "poststop", request.poststop),
-                    PatchLinux(*document, root, request, patched)}) {
+  for (Status ok :
+       {request.confine ? PatchMounts(*document, root, request, patched_before) : Status(),
+        PatchStage(*document, root, "prestart", request.prestart),
+        PatchStage(*document, root, "poststop", request.poststop),
+        PatchLinux(*document, root, request, patched)}) {
     if (!ok) return Forward(ok);
   }
   patched.text = document->Write();

@@ -33,6 +33,9 @@ struct Listener {
 
 // What to write. The caller decided everything; this layer knows no policies.
 struct PatchRequest {
+  // False: only watched, nothing is enforced. Listener and hooks are all that is written, and a
+  // config.json that starts the launcher is refused.
+  bool confine = true;
   std::string launcher_source;  // bind-mounted read-only on /dev/lg
   std::string plan_source;      // an empty file, bind-mounted on /dev/lg.plan; prestart covers it
   std::vector<HookEntry> prestart;
@@ -66,7 +69,8 @@ struct ConfigView {
   uint32_t uid = 0, gid = 0;
   std::vector<uint32_t> additional_gids;
   bool has_seccomp = false;
-  bool patched = false;  // process.args[0] is /dev/lg
+  std::string listener_path;  // linux.seccomp.listenerPath; empty: none
+  bool patched = false;       // process.args[0] is /dev/lg
   bool has_start_container_hooks = false;
 };
 Result<ConfigView> ReadConfig(std::string_view config_json, std::string_view file);

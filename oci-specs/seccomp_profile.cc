@@ -214,6 +214,13 @@ const std::vector<std::string> kObsoleteSyscalls = {
     "get_kernel_syms", "query_module", "getpmsg",  "putpmsg",       "tuxcall",
     "afs_syscall",     "vserver",      "security", "lookup_dcookie"};
 
+const std::vector<std::string> kExecNotifications = {kExecRefusalSyscall, "execve", "execveat"};
+
+const std::vector<std::string> kAuditNotifications = {
+    "open",      "openat", "openat2", "creat",   "truncate",  "execve",   "execveat", "connect",
+    "bind",      "mkdir",  "mkdirat", "rmdir",   "unlink",    "unlinkat", "rename",   "renameat",
+    "renameat2", "link",   "linkat",  "symlink", "symlinkat", "mknod",    "mknodat"};
+
 Status CheckProfile(const JsonText& document, const JsonNode& seccomp) {
   if (!seccomp.IsObject()) return document.Fail(kPointer, "must be an object");
   if (Status ok = RefuseLookalikes(document, seccomp, kPointer,

@@ -32,6 +32,15 @@ extern const std::vector<std::string> kObsoleteSyscalls;
 // The one to use: it has a number on every architecture and has done nothing since Linux 3.1.
 inline constexpr char kExecRefusalSyscall[] = "nfsservctl";
 
+// What an agent is notified of where it turns exec sessions to the launcher: every way to execute,
+// and the launcher's question about its session.
+extern const std::vector<std::string> kExecNotifications;
+// What it is notified of in audit mode. Nothing that runtimes need to hand the listener over (never
+// write, sendmsg, futex and the like: they hang).
+extern const std::vector<std::string> kAuditNotifications;
+// listenerMetadata of both.
+inline constexpr char kAgentMetadata[] = "landgate";
+
 struct ProfileChange {
   std::vector<std::string> opened;  // of kLauncherSyscalls, those the profile had denied
   int profile_errno = 1;            // defaultErrnoRet of an ERRNO or TRACE default, else EPERM

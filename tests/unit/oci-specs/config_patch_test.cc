@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/files.h"
 #include "oci-specs/seccomp_profile.h"
@@ -42,6 +43,23 @@ PatchRequest FullRequest() {
   request.masked_paths = {"/proc/kallsyms", "/proc/kcore"};
   request.readonly_paths = {"/proc/sysrq-trigger", "/sys/power"};
   request.listener = Listener{"/run/landgate/exec/refuse.sock", "refuse", {kExecRefusalSyscall}};
+  return request;
+}
+
+// An agent answers: it turns exec sessions to the launcher.
+PatchRequest AgentRequest() {
+  PatchRequest request = FullRequest();
+  request.listener = Listener{"/run/landgate/agent.sock", kAgentMetadata, kExecNotifications};
+  return request;
+}
+
+// Audit mode: only watched.
+PatchRequest AuditRequest() {
+  PatchRequest request;
+  request.confine = false;
+  request.prestart = Request().prestart;
+  request.poststop = Request().poststop;
+  request.listener = Listener{"/run/landgate/agent.sock", kAgentMetadata, kAuditNotifications};
   return request;
 }
 
@@ -398,6 +416,107 @@ TEST(PatchConfigTest, NoProfileIsMadeButForAListener) {
   EXPECT_EQ(seccomp["syscalls"][0]["names"], Json({kExecRefusalSyscall, kExecRefusalSyscall}));
 }
 
+// --- the variants of the listener --------------------------------------------------------------
+
+Json Profile() {
+  return Json::parse(R"({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+      {"names": ["read", "execve", "execveat", "openat", "openat2", "connect", "prctl", "seccomp"],
+       "action": "SCMP_ACT_ALLOW"}]})");
+}
+
+Json WithProfile() {
+  Json config = Minimal();
+  config["linux"]["seccomp"] = Profile();
+  return config;
+}
+
+std::vector<std::string> NotifiedBy(const Json& config) {
+  std::vector<std::string> names;
+  for (const Json& entry : config["linux"]["seccomp"]["syscalls"]) {
+    if (entry["action"] != "SCMP_ACT_NOTIFY") continue;
+    for (const Json& name : entry["names"]) names.push_back(name);
+  }
+  return names;
+}
+
+TEST(ListenerVariants, AnAgentIsToldOfExecAndOfTheLaunchersQuestion) {
+  const Json patched = MustPatch(WithProfile(), AgentRequest());
+  const Json& seccomp = patched["linux"]["seccomp"];
+  EXPECT_EQ(seccomp["listenerPath"], "/run/landgate/agent.sock");
+  EXPECT_EQ(seccomp["listenerMetadata"], "landgate");
+  EXPECT_THAT(NotifiedBy(patched), ElementsAre("nfsservctl", "execve", "execveat", "nfsservctl"));
+  for (const Json& entry : seccomp["syscalls"]) {
+    if (entry["action"] == "SCMP_ACT_NOTIFY") continue;
+    EXPECT_THAT(entry["names"], Not(Contains("execve")));  // one rule alone
+  }
+  EXPECT_EQ(ReadConfig(patched.dump(), "config.json")->listener_path, "/run/landgate/agent.sock");
+}
+
+TEST(ListenerVariants, AuditChangesListenerAndHooksAndNothingElse) {
+  const Json before = WithProfile();
+  Json patched = MustPatch(before, AuditRequest());
+  EXPECT_EQ(patched["hooks"]["prestart"].size(), 1U);
+  EXPECT_EQ(patched["hooks"]["poststop"].size(), 1U);
+  EXPECT_THAT(NotifiedBy(patched), ElementsAre("openat", "openat2", "execve", "execveat", "connect",
+                                               "openat"));  // open is denied, and stays so
+  patched.erase("hooks");
+  patched["linux"]["seccomp"] = before["linux"]["seccomp"];
+  EXPECT_EQ(patched, before);
+  EXPECT_FALSE(ReadConfig(patched.dump(), "config.json")->patched);
+}
+
+TEST(ListenerVariants, AuditNeedsNoTmpfsOnDev) {
+  Json config = Minimal();
+  config["mounts"] = Json::array();
+  EXPECT_NE(ErrorOf(config), "accepted");
+  EXPECT_EQ(ErrorOf(config, AuditRequest()), "accepted");
+}
+
+TEST(ListenerVariants, AConfinedContainerIsNotTurnedIntoAWatchedOne) {
+  const Json confined = MustPatch(WithProfile(), AgentRequest());
+  EXPECT_THAT(ErrorOf(confined, AuditRequest()), HasSubstr("/process/args: starts the launcher"));
+}
+
+// inject over inject, while an agent comes and goes and the mode changes.
+TEST(ListenerVariants, OneAfterTheOtherLeavesTheWorkloadTheSameCalls) {
+  PatchRequest none = Request();
+  const std::vector<std::pair<std::string, PatchRequest>> variants = {
+      {"agent", AgentRequest()}, {"refusal", FullRequest()}, {"none", none}};
+  std::vector<std::pair<std::string, PatchRequest>> firsts = variants;
+  firsts.emplace_back("audit", AuditRequest());
+  for (const auto& [first_name, first] : firsts) {
+    for (const auto& [second_name, second] : variants) {
+      const std::string what = first_name + " then " + second_name;
+      Result<Patched> once = Patch(WithProfile().dump(), first);
+      ASSERT_TRUE(once) << what;
+      Result<Patched> twice = Patch(once->text, second);
+      ASSERT_TRUE(twice) << what << ": " << twice.error().message;
+      Result<Patched> fresh = Patch(WithProfile().dump(), second);
+      ASSERT_TRUE(fresh) << what;
+      EXPECT_EQ(twice->opened_syscalls, fresh->opened_syscalls) << what;
+      const Json left = Json::parse(twice->text), right = Json::parse(fresh->text);
+      const auto names = [](const Json& config) {  // the mark is one of them, wherever it stands
+        const std::vector<std::string> notified = NotifiedBy(config);
+        return std::set<std::string>(notified.begin(), notified.end());
+      };
+      EXPECT_EQ(names(left), names(right)) << what;
+      EXPECT_EQ(left["linux"]["seccomp"].value("listenerPath", ""),
+                right["linux"]["seccomp"].value("listenerPath", ""))
+          << what;
+      EXPECT_EQ(left["process"]["args"], right["process"]["args"]) << what;
+      EXPECT_EQ(left["hooks"]["poststop"], right["hooks"]["poststop"]) << what;
+    }
+  }
+}
+
+TEST(ListenerVariants, SomebodyElsesListenerIsRefusedInEveryVariant) {
+  Json config = WithProfile();
+  config["linux"]["seccomp"]["listenerPath"] = "/run/other.sock";
+  for (const PatchRequest& request : {FullRequest(), AgentRequest(), AuditRequest()}) {
+    EXPECT_THAT(ErrorOf(config, request), HasSubstr("listener of somebody else"));
+  }
+}
+
 // --- golden pairs ------------------------------------------------------------------------------
 
 const std::string kGolden = LANDGATE_SOURCE_DIR "/tests/data/configs/";
@@ -427,6 +546,33 @@ Json WithoutOurs(Json config, const Json& original) {
     }
   }
   return config;
+}
+
+// The variants with an agent, which differ from the first in linux.seccomp alone (agent), or write
+// nothing but that and the hooks (audit).
+TEST_P(GoldenTest, RealEnginesConfigsWithAnAgent) {
+  Result<std::string> before = ReadFile(kGolden + GetParam() + ".before.json");
+  ASSERT_TRUE(before) << before.error().message;
+  for (const auto& [variant, request] :
+       {std::pair{"agent", AgentRequest()}, std::pair{"audit", AuditRequest()}}) {
+    Result<Patched> patched = Patch(*before, request);
+    ASSERT_TRUE(patched) << patched.error().message;
+    const std::string file = kGolden + GetParam() + "." + variant + ".json";
+    if (getenv("LANDGATE_UPDATE_GOLDEN") != nullptr) {
+      ASSERT_TRUE(WriteFileAtomically(file, patched->text, 0644));
+    }
+    Result<std::string> after = ReadFile(file);
+    ASSERT_TRUE(after) << after.error().message;
+    EXPECT_EQ(patched->text, *after);
+    Json written = Json::parse(*after);
+    Json compared = Json::parse(request.confine ? Patch(*before, FullRequest())->text : *before);
+    written["linux"].erase("seccomp");
+    compared["linux"].erase("seccomp");
+    if (!request.confine) {
+      for (Json* config : {&written, &compared}) config->erase("hooks");
+    }
+    EXPECT_EQ(written, compared) << variant;
+  }
 }
 
 TEST_P(GoldenTest, RealEnginesConfigs) {
