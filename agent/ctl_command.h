@@ -21,8 +21,10 @@ struct Invocation {
   Result<node::Config> Config() const { return node::LoadConfig(config_file); }
 };
 
-void AddPolicyCommands(CLI::App& app, Invocation& invocation);  // policy validate, explain, …
-void AddCheckCommand(CLI::App& app, Invocation& invocation);    // check
+void AddPolicyCommands(CLI::App& app, Invocation& invocation);     // policy validate, explain, …
+void AddCheckCommand(CLI::App& app, Invocation& invocation);       // check
+void AddContainerCommands(CLI::App& app, Invocation& invocation);  // ps, inspect
+void AddEventsCommand(CLI::App& app, Invocation& invocation);      // events
 
 }  // namespace landgate::ctl
 

@@ -22,12 +22,16 @@ constexpr const char* kExamples =
       Who decides about this file, and what the workload would see.
   landgatectl policy compile web-service --root /srv/rootfs
       What the kernel would enforce in this container's root file system, rule by rule.
+  landgatectl ps
+      The containers that the agent serves, under which policies, and how much of them holds.
+  landgatectl events --follow --denied
+      What is denied, as it happens.
 
 Exit status:
   0  done; `explain`: allowed
   1  refused: a document, the configuration, or `explain`: denied
   2  bad command line
-  3  not possible on this machine)";
+  3  not possible on this machine; no agent)";
 
 // The command that the user has got to, for the hint: "landgatectl policy explain".
 std::string DeepestCommand(const CLI::App& app) {
@@ -47,7 +51,7 @@ int Usage(const CLI::App& app, const std::string& message) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Landgate's tool: checks this machine, and writes, tests and explains policies.",
+  CLI::App app("Landgate's tool: checks this machine, explains policies, and shows containers.",
                "landgatectl");
   app.set_version_flag("--version", "landgatectl " LANDGATE_VERSION);
   app.fallthrough();
@@ -58,6 +62,8 @@ int Main(int argc, char** argv) {
       ->type_name("FILE");
   AddCheckCommand(app, invocation);
   AddPolicyCommands(app, invocation);
+  AddContainerCommands(app, invocation);
+  AddEventsCommand(app, invocation);
   // CLI11 speaks by exceptions; they end here. --help and --version are among them.
   try {
     app.parse(argc, argv);

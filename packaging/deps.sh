@@ -12,7 +12,7 @@ set -eu
 
 build="build-essential cmake ninja-build pkg-config python3 git ca-certificates
   libseccomp-dev libcap-dev nlohmann-json3-dev libcli11-dev libfmt-dev libexpected-dev musl-dev
-  libspdlog-dev libmicrohttpd-dev prometheus-cpp-dev libsystemd-dev"
+  libspdlog-dev libmicrohttpd-dev prometheus-cpp-dev libsystemd-dev libcurl4-openssl-dev"
 run="runc busybox-static"
 test="libgtest-dev libgmock-dev librapidcheck-dev ccache clang clang-format clang-tidy libclang-rt-14-dev
   crun podman docker.io containerd uidmap slirp4netns python3-jsonschema"
