@@ -40,7 +40,11 @@ Status Confine(const sandbox::Plan& plan, sandbox::Session session,
   const Result<std::vector<UniqueFd>> layers = BuildLayers(plan, session, skipped);
   if (!layers) return Failure(layers.error());
   // Before the capabilities: with it a bounding set that can't be shrunk gives nothing any more.
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return SystemError("no_new_privs", errno);
+  // A plan that restricts nothing (audit mode) leaves setuid programs what they are.
+  const bool restricts = !plan.layers.empty() || plan.keep || !plan.filter.empty();
+  if (restricts && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+    return SystemError("no_new_privs", errno);
+  }
   if (plan.keep) {
     if (Status reduced = sandbox::ReduceCapabilities(*plan.keep); !reduced) {
       return Context("capabilities", reduced);

@@ -19,8 +19,9 @@ namespace landgate::init {
 // Reads the plan beside the launcher, once.
 Result<sandbox::Plan> ReadPlan();
 
-// no_new_privs, capabilities and the Landlock layers. Paths that were out of reach are appended to
-// `skipped`. When it returns, whether well or not, every descriptor that it opened is closed.
+// no_new_privs, capabilities and the Landlock layers; nothing where the plan has none. Paths that
+// were out of reach are appended to `skipped`. When it returns, whether well or not, every
+// descriptor that it opened is closed.
 Status Confine(const sandbox::Plan& plan, sandbox::Session session,
                std::vector<std::string>* skipped);
 

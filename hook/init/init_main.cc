@@ -5,6 +5,8 @@
 //   /dev/lg exec ARGS…    an exec session: objects may have been replaced or be gone meanwhile
 //   any other arguments   an exec session that the agent turned to it; the agent has the command
 //                         line (session.h)
+//   ANYTHING ELSE         with a plan that says so: it was mounted over the entrypoint, which it
+//                         becomes under the very name and arguments
 //
 // Exit status 1 or 3: refused or impossible here, no workload ran; 2: bad usage; 127 and 126: the
 // workload is not there or can't be executed. It is trusted until its execve and by nobody after
@@ -23,7 +25,9 @@
 #include "base/files.h"
 #include "hook/init/confine.h"
 #include "hook/init/find_program.h"
+#include "hook/init/over_mounted.h"
 #include "hook/init/session.h"
+#include "sandbox/filter_load.h"
 
 namespace landgate::init {
 namespace {
@@ -54,12 +58,28 @@ struct Workload {
   const char* path = nullptr;  // this very file; null: arguments[0], as the runtime would find it
 };
 
+// Where the launcher stands in for the entrypoint, the agent makes room first.
+Status ConfineWithAgent(const sandbox::Plan& plan, sandbox::Session session,
+                        std::vector<std::string>* skipped) {
+  std::optional<AgentConnection> agent;
+  if (plan.over_mounted) {
+    Result<AgentConnection> opened = AgentConnection::Open();
+    if (!opened) return Forward(opened);
+    agent = std::move(*opened);
+  }
+  if (Status confined = Confine(plan, session, skipped); !confined) return confined;
+  if (plan.notify.empty()) return {};
+  if (!agent) return Refuse("the plan asks for a listener and names nobody to give it to");
+  Result<UniqueFd> listener = sandbox::LoadNotifyFilter(plan.notify);
+  if (!listener) return Context("listener", listener);
+  return agent->SendListener(std::move(*listener));
+}
+
 // Returns only when it failed.
-int Launch(const Workload& workload) {
-  const Result<sandbox::Plan> plan = ReadPlan();
+int Launch(const Result<sandbox::Plan>& plan, const Workload& workload) {
   if (!plan) return Fail(plan.error());
   std::vector<std::string> skipped;
-  if (const Status confined = Confine(*plan, workload.session, &skipped); !confined) {
+  if (const Status confined = ConfineWithAgent(*plan, workload.session, &skipped); !confined) {
     return Fail(confined.error());
   }
   if (workload.session == sandbox::Session::kStart) {
@@ -103,8 +123,8 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
 int LaunchSession(sandbox::CommandLine command) {
   std::vector<char*> arguments = Pointers(command.arguments);
   std::vector<char*> environment = Pointers(command.environment);
-  return Launch(
-      {sandbox::Session::kExec, arguments.data(), environment.data(), command.path.c_str()});
+  return Launch(ReadPlan(), {sandbox::Session::kExec, arguments.data(), environment.data(),
+                             command.path.c_str()});
 }
 
 int Main(int argc, char** argv) {
@@ -112,11 +132,20 @@ int Main(int argc, char** argv) {
   Result<std::optional<sandbox::CommandLine>> session = AskForSession();
   if (!session) return Fail(session.error());
   if (*session) return LaunchSession(std::move(**session));
+  // As is everything where the launcher stands in for the entrypoint.
+  const Result<sandbox::Plan> plan = ReadPlan();
+  if (plan && plan->over_mounted) {
+    return Launch(plan, {sandbox::Session::kStart, argv, environ, ExecutedPath()});
+  }
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "--version") return Print("landgate-init " LANDGATE_VERSION "\n");
   if (command == "--help") return Print(kUsage);
-  if (argc > 2 && command == "start") return Launch({sandbox::Session::kStart, argv + 2, environ});
-  if (argc > 2 && command == "exec") return Launch({sandbox::Session::kExec, argv + 2, environ});
+  if (argc > 2 && command == "start") {
+    return Launch(plan, {sandbox::Session::kStart, argv + 2, environ});
+  }
+  if (argc > 2 && command == "exec") {
+    return Launch(plan, {sandbox::Session::kExec, argv + 2, environ});
+  }
   (void)WriteAll(BorrowedFd(STDERR_FILENO), kUsage);  // the exit status says it too
   return static_cast<int>(ExitStatus::kUsage);
 }
