@@ -26,6 +26,7 @@
 #include "agent/log.h"
 #include "agent/loop.h"
 #include "agent/metrics.h"
+#include "agent/metrics_text.h"
 #include "agent/predecessor.h"
 #include "agent/registry.h"
 #include "agent/service_manager.h"
@@ -231,7 +232,9 @@ Status Server::StartControl() {
   ControlSources sources;
   sources.inventory = registry_.get();
   sources.events = &events_;
-  sources.metrics = [] { return std::string(); };
+  sources.metrics = [this] {
+    return MetricsText({.metrics = &metrics_, .audit = audit_.get(), .inventory = registry_.get()});
+  };
   Result<std::unique_ptr<ControlApi>> control =
       ControlApi::Start(std::move(control_socket_), std::move(metrics_socket_), std::move(sources));
   if (!control) return Context("control API", control);
