@@ -7,8 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
+#include <optional>
 #include <string>
 
+#include "agent/enter_container.h"
 #include "base/syscalls.h"
 
 namespace landgate::agent {
@@ -30,7 +33,43 @@ Status Remove(BorrowedFd root, const node::OverMount& over_mount) {
   return {};
 }
 
+// Sent by the serving process: a message that is not right is a bug.
+std::optional<std::vector<node::OverMount>> DecodeOverMounts(std::string_view bytes) {
+  std::vector<node::OverMount> over_mounts;
+  while (!bytes.empty()) {
+    node::OverMount over_mount;
+    const size_t end = bytes.find('\0', sizeof over_mount.mount_id);
+    if (bytes.size() < sizeof over_mount.mount_id || end == std::string_view::npos) return {};
+    memcpy(&over_mount.mount_id, bytes.data(), sizeof over_mount.mount_id);
+    over_mount.path = bytes.substr(sizeof over_mount.mount_id, end - sizeof over_mount.mount_id);
+    over_mounts.push_back(std::move(over_mount));
+    bytes.remove_prefix(end + 1);
+  }
+  return over_mounts;
+}
+
 }  // namespace
+
+std::string EncodeOverMounts(const std::vector<node::OverMount>& over_mounts) {
+  std::string bytes;
+  for (const node::OverMount& over_mount : over_mounts) {
+    bytes.append(reinterpret_cast<const char*>(&over_mount.mount_id), sizeof over_mount.mount_id);
+    bytes += over_mount.path;
+    bytes += '\0';
+  }
+  return bytes;
+}
+
+int64_t RemoveOverMountsOperation(const OperationInput& input) {
+  const auto over_mounts = DecodeOverMounts(input.bytes);
+  if (!over_mounts || input.fds.size() != 1) return -EINVAL;
+  const UniqueFd own_fds(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!own_fds.valid()) return -errno;
+  Status done = EnterMountNamespace(input.fds[0]);
+  if (done) done = RemoveOverMounts(own_fds, *over_mounts);
+  if (done) return 0;
+  return done.error().error_number != 0 ? -done.error().error_number : -EIO;
+}
 
 Status RemoveOverMounts(BorrowedFd own_fds, const std::vector<node::OverMount>& over_mounts) {
   const UniqueFd root(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));

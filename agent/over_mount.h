@@ -2,8 +2,11 @@
 #ifndef LANDGATE_AGENT_OVER_MOUNT_H_
 #define LANDGATE_AGENT_OVER_MOUNT_H_
 
+#include <string>
+#include <string_view>
 #include <vector>
 
+#include "agent/helper.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "node/registration.h"
@@ -17,6 +20,11 @@ namespace landgate::agent {
 // of this process, opened with O_PATH before it entered: the container may have no /proc. Changes
 // the working directory. Linux 5.8.
 Status RemoveOverMounts(BorrowedFd own_fds, const std::vector<node::OverMount>& over_mounts);
+
+// The same as an operation of a helper: the bytes are EncodeOverMounts, the descriptor is the
+// container's mount namespace.
+int64_t RemoveOverMountsOperation(const OperationInput& input);
+std::string EncodeOverMounts(const std::vector<node::OverMount>& over_mounts);
 
 }  // namespace landgate::agent
 
