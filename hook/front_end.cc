@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/paths.h"
 #include "node/policies.h"
+#include "node/registration.h"
 #include "oci-specs/seccomp_profile.h"
 
 namespace landgate::hook {
@@ -75,6 +77,62 @@ Result<oci::HookEntry> MakeHook(const node::Config& config, std::string_view sta
   return hook;
 }
 
+// Which listeners may stand in config.json, the preferred one first.
+std::vector<ListenerVariant> Acceptable(const node::Config& config, const Request& request,
+                                        const Prepared& prepared) {
+  if (prepared.mode == oci::Mode::kAudit) return {ListenerVariant::kAgent};
+  if (request.front_end == FrontEnd::kRuntime ||
+      prepared.floor.exec_sessions == policy::ExecSessions::kUnconfined) {
+    return {ListenerVariant::kNone};
+  }
+  if (prepared.floor.exec_sessions == policy::ExecSessions::kRefused) {
+    return {ListenerVariant::kRefusal};
+  }
+  if (config.require_agent) return {ListenerVariant::kAgent};
+  return {ListenerVariant::kAgent, ListenerVariant::kRefusal};
+}
+
+Result<ListenerVariant> ChooseListener(const node::Config& config, const Request& request,
+                                       const Prepared& prepared) {
+  const std::vector<ListenerVariant> acceptable = Acceptable(config, request, prepared);
+  if (request.verify) {
+    const bool agent = prepared.view.listener_path == config.agent_socket;
+    const ListenerVariant present = prepared.view.listener_path.empty() ? ListenerVariant::kNone
+                                    : agent                             ? ListenerVariant::kAgent
+                                                                        : ListenerVariant::kRefusal;
+    // What may not stand there differs from the patch with what may, and is refused for it.
+    return std::find(acceptable.begin(), acceptable.end(), present) != acceptable.end()
+               ? present
+               : acceptable.front();
+  }
+  const bool choice = acceptable.size() > 1;
+  const bool needed = config.require_agent || prepared.mode == oci::Mode::kAudit;
+  if (!choice && !needed) return acceptable.front();
+  if (node::AgentAnswers(config.agent_socket)) return acceptable.front();
+  if (needed) {
+    return Impossible("no agent answers on " + config.agent_socket + ", and " +
+                      (prepared.mode == oci::Mode::kAudit
+                           ? "the annotation io.landgate.mode asks for an audit, which takes one"
+                           : config.file + ": /requireAgent asks for one") +
+                      "; start landgate-agent");
+  }
+  return acceptable.back();
+}
+
+std::optional<oci::Listener> MakeListener(const node::Config& config, const Prepared& prepared) {
+  switch (prepared.listener) {
+    case ListenerVariant::kNone:
+      break;
+    case ListenerVariant::kRefusal:
+      return oci::Listener{prepared.exec_socket, "", {oci::kExecRefusalSyscall}};
+    case ListenerVariant::kAgent:
+      return oci::Listener{
+          config.agent_socket, oci::kAgentMetadata,
+          prepared.mode == oci::Mode::kAudit ? oci::kAuditNotifications : oci::kExecNotifications};
+  }
+  return std::nullopt;
+}
+
 Result<oci::PatchRequest> MakePatch(const node::Config& config, const Request& request,
                                     const Prepared& prepared) {
   Result<oci::HookEntry> prestart = MakeHook(config, "prestart");
@@ -89,16 +147,16 @@ Result<oci::PatchRequest> MakePatch(const node::Config& config, const Request& r
   if (!poststop) return Forward(poststop);
 
   oci::PatchRequest patch;
-  patch.launcher_source = config.init_path;
-  patch.plan_source = config.plan_source;
   patch.prestart = {std::move(*prestart)};
   patch.poststop = {std::move(*poststop)};
+  patch.listener = MakeListener(config, prepared);
+  patch.confine = prepared.mode == oci::Mode::kEnforce;
+  if (!patch.confine) return patch;
+  patch.launcher_source = config.init_path;
+  patch.plan_source = config.plan_source;
   patch.keep = prepared.floor.keep;
   patch.masked_paths = prepared.floor.masked_paths;
   patch.readonly_paths = prepared.floor.readonly_paths;
-  if (!prepared.exec_socket.empty()) {
-    patch.listener = oci::Listener{prepared.exec_socket, "", {oci::kExecRefusalSyscall}};
-  }
   return patch;
 }
 
@@ -109,6 +167,18 @@ std::string_view FrontEndName(FrontEnd front_end) {
     if (entry.front_end == front_end) return entry.name;
   }
   return "";
+}
+
+std::string_view ListenerVariantName(ListenerVariant variant) {
+  switch (variant) {
+    case ListenerVariant::kNone:
+      break;
+    case ListenerVariant::kRefusal:
+      return "refusal";
+    case ListenerVariant::kAgent:
+      return "agent";
+  }
+  return "none";
 }
 
 std::optional<FrontEnd> FrontEndByName(std::string_view name) {
@@ -124,26 +194,37 @@ Result<Prepared> Prepare(const node::Config& config, const Request& request, std
   Result<oci::ConfigView> view = oci::ReadConfig(text, file);
   if (!view) return Forward(view);
   prepared.view = std::move(*view);
-  Result<std::vector<policy::Policy>> policies =
+  Result<node::Selection> selection =
       node::SelectPolicies(config, prepared.view.annotations, request.forced_policy);
-  if (!policies) return Forward(policies);
-  prepared.policies = std::move(*policies);
+  if (!selection) return Forward(selection);
+  prepared.policies = std::move(selection->policies);
+  prepared.mode = selection->mode;
   if (prepared.policies.empty()) {
     if (prepared.view.patched) {
       return Refuse(std::string(file) +
                     ": /process/args: starts the launcher, but no policy is selected for this "
                     "container any more; name the policy again, or make the bundle anew");
     }
+    if (!prepared.view.listener_path.empty() &&
+        prepared.view.listener_path == config.agent_socket) {
+      return Refuse(std::string(file) +
+                    ": /linux/seccomp/listenerPath: is the agent's, but no policy is selected for "
+                    "this container any more; name the policy again, or make the bundle anew");
+    }
     prepared.patched.text = text;
     return prepared;
   }
 
-  if (Status ok = CheckSources(config); !ok) return Forward(ok);
-  Result<sandbox::StaticFloor> floor = sandbox::CompileStatic(prepared.policies);
-  if (!floor) return Forward(floor);
-  prepared.floor = std::move(*floor);
-  if (request.front_end != FrontEnd::kRuntime &&
-      prepared.floor.exec_sessions != policy::ExecSessions::kUnconfined) {
+  if (prepared.mode == oci::Mode::kEnforce) {
+    if (Status ok = CheckSources(config); !ok) return Forward(ok);
+    Result<sandbox::StaticFloor> floor = sandbox::CompileStatic(prepared.policies);
+    if (!floor) return Forward(floor);
+    prepared.floor = std::move(*floor);
+  }
+  Result<ListenerVariant> listener = ChooseListener(config, request, prepared);
+  if (!listener) return Forward(listener);
+  prepared.listener = *listener;
+  if (prepared.listener == ListenerVariant::kRefusal) {
     prepared.exec_socket = ExecSocket(config, request, prepared.view);
   }
   Result<oci::PatchRequest> patch = MakePatch(config, request, prepared);

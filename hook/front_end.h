@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "node/config.h"
+#include "oci-specs/annotations.h"
 #include "oci-specs/config_patch.h"
 #include "policy/document.h"
 #include "sandbox/compile.h"
@@ -20,29 +21,51 @@
 namespace landgate::hook {
 
 enum class FrontEnd {
-  kPrecreate,  // podman's hook: exec sessions are refused by a listener that precreate serves
-  kInject,     // a bundle for plain runc: likewise, served by prestart (runc connects after it)
+  kPrecreate,  // podman's hook
+  kInject,     // a bundle for plain runc
   kRuntime,    // landgate-runtime, which sees exec sessions itself
 };
 std::string_view FrontEndName(FrontEnd front_end);  // "precreate", "inject", "runtime"
 std::optional<FrontEnd> FrontEndByName(std::string_view name);
 
+// The seccomp listener that config.json asks the runtime for. listenerPath tells which.
+enum class ListenerVariant {
+  kNone,
+  kRefusal,  // refuses exec sessions: one connection is accepted, of the container's first process.
+             // Served by precreate, or by prestart where runc connects after it (inject)
+  kAgent,    // landgate-agent's: turns exec sessions to the launcher, or watches (audit mode)
+};
+std::string_view ListenerVariantName(ListenerVariant variant);  // "none", "refusal", "agent"
+
 struct Request {
   FrontEnd front_end = FrontEnd::kInject;
   std::string forced_policy;  // landgate-runtime's --landgate-policy; else empty
   std::string bundle;         // absolute and resolved; empty for kPrecreate, which is not told it
+  // Of prestart: the listener stays what it is, as far as the policies and the configuration allow
+  // it, and no agent is asked for.
+  bool verify = false;
 };
 
 struct Prepared {
   std::vector<policy::Policy> policies;  // empty: the container is none of ours
+  oci::Mode mode = oci::Mode::kEnforce;  // or kAudit, which has no floor
   sandbox::StaticFloor floor;
   oci::ConfigView view;
-  oci::Patched patched;     // `text` is the input's where there are no policies
-  std::string exec_socket;  // of the listener that refuses exec sessions; empty: none
+  oci::Patched patched;  // `text` is the input's where there are no policies
+  ListenerVariant listener = ListenerVariant::kNone;
+  std::string exec_socket;  // of ListenerVariant::kRefusal; else empty
+
+  // Without an agent that takes it the container must not start.
+  bool NeedsAgent(const node::Config& config) const {
+    return config.require_agent || mode == oci::Mode::kAudit || listener == ListenerVariant::kAgent;
+  }
 };
 
 // Refused besides everything that policies and patch refuse: a config.json that carries our patch
 // while no policy is selected any more (it would start without a floor, or not at all).
+// Impossible: an agent is needed (audit mode, requireAgent) and none answers. One is asked for, by
+// one connect(2), where it makes a difference: those two, and hook front ends whose exec sessions
+// it could confine.
 Result<Prepared> Prepare(const node::Config& config, const Request& request, std::string_view text,
                          std::string_view file);
 

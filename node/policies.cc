@@ -21,6 +21,8 @@ namespace {
 // Labels are no part of config.json; CRI-O hands them over in this annotation, as a JSON object.
 constexpr std::string_view kLabelsAnnotation = "io.kubernetes.cri-o.Labels";
 
+constexpr std::string_view kModePlace = "annotation io.landgate.mode";
+
 using Labels = std::map<std::string, std::string>;
 
 Result<policy::Policy> FindPolicy(const std::vector<std::string>& dirs, const std::string& name) {
@@ -145,6 +147,27 @@ Result<policy::Policy> LoadInline(const Config& config, const oci::Annotations& 
   });
 }
 
+// `by_node`: the node itself chose a policy for this container.
+Status CheckAudit(const Config& config, const SelectionRule* rule, bool by_node, bool is_inline,
+                  bool named) {
+  const std::string place(kModePlace);
+  if (is_inline) {
+    return Refuse(place +
+                  ": audit takes no inline policy, which can only take away; name a policy "
+                  "of the node");
+  }
+  if (!by_node && !named) {
+    return Refuse(place + ": audit of what? No policy is selected; name one by io.landgate.policy");
+  }
+  if (by_node && (rule == nullptr || !rule->annotations.contains("io.landgate.mode"))) {
+    return Refuse(place + ": audit would take away what this node requires of the container; let " +
+                  (config.file.empty() ? "config.json" : config.file) +
+                  " allow it, by a rule whose match names io.landgate.mode, or remove the "
+                  "annotation");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<policy::Policy> LoadPolicy(const Config& config, const std::string& name) {
@@ -170,21 +193,26 @@ Result<policy::Policy> LoadPolicyFile(const Config& config, const std::string& p
                 [&](const std::string& extended) { return FindPolicy(dirs, extended); });
 }
 
-Result<std::vector<policy::Policy>> SelectPolicies(
-    const Config& config, const std::map<std::string, std::string>& annotations,
-    const std::string& forced) {
+Result<Selection> SelectPolicies(const Config& config,
+                                 const std::map<std::string, std::string>& annotations,
+                                 const std::string& forced) {
   Result<oci::Annotations> chosen = oci::ReadAnnotations(annotations);
   if (!chosen) return Forward(chosen);
-  if (chosen->mode && *chosen->mode != oci::Mode::kEnforce) {
-    return Refuse(
-        "annotation io.landgate.mode: audit and learn are not supported in this build: they need "
-        "an "
-        "agent; remove the annotation");
+  if (chosen->mode == oci::Mode::kLearn) {
+    return Refuse(std::string(kModePlace) +
+                  ": learn is not supported in this build; remove the annotation");
   }
   Result<const SelectionRule*> rule = MatchRules(config, annotations);
   if (!rule) return Forward(rule);
 
   const bool is_inline = chosen->policy && chosen->policy->starts_with('{');
+  if (chosen->mode == oci::Mode::kAudit) {
+    const bool by_node = config.default_policy || *rule || !forced.empty();
+    if (Status ok = CheckAudit(config, *rule, by_node, is_inline, chosen->policy.has_value());
+        !ok) {
+      return Forward(ok);
+    }
+  }
   std::vector<std::string> names;
   const auto add = [&](const std::string& name) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -197,7 +225,8 @@ Result<std::vector<policy::Policy>> SelectPolicies(
   if (!forced.empty()) add(forced);
   if (chosen->policy && !is_inline) add(*chosen->policy);
 
-  std::vector<policy::Policy> policies;
+  Selection selection;
+  selection.mode = chosen->mode.value_or(oci::Mode::kEnforce);
   for (const std::string& name : names) {
     Result<policy::Policy> policy = LoadPolicy(config, name);
     if (!policy) {
@@ -205,14 +234,14 @@ Result<std::vector<policy::Policy>> SelectPolicies(
       if (by_annotation) return Context("annotation " + chosen->policy_key, policy);
       return Forward(policy);
     }
-    policies.push_back(std::move(*policy));
+    selection.policies.push_back(std::move(*policy));
   }
   if (is_inline) {
     Result<policy::Policy> policy = LoadInline(config, *chosen);
     if (!policy) return Forward(policy);
-    policies.push_back(std::move(*policy));
+    selection.policies.push_back(std::move(*policy));
   }
-  return policies;
+  return selection;
 }
 
 }  // namespace landgate::node

@@ -38,17 +38,22 @@ class PoliciesTest : public testing::Test {
     ASSERT_TRUE(WriteFileAtomically(dir_ + "/" + dir + "/" + name + ".json", text, mode));
   }
   std::vector<std::string> Select(const Annotations& annotations, const std::string& forced = "") {
-    Result<std::vector<policy::Policy>> policies = SelectPolicies(config_, annotations, forced);
-    EXPECT_TRUE(policies) << policies.error().message;
+    const Result<Selection> selection = SelectPolicies(config_, annotations, forced);
+    EXPECT_TRUE(selection) << selection.error().message;
     std::vector<std::string> names;
-    if (policies) {
-      for (const policy::Policy& policy : *policies) names.push_back(policy.name);
+    if (selection) {
+      for (const policy::Policy& policy : selection->policies) names.push_back(policy.name);
     }
     return names;
   }
   std::string Refusal(const Annotations& annotations) {
-    const Result<std::vector<policy::Policy>> policies = SelectPolicies(config_, annotations, "");
-    return policies ? "" : policies.error().message;
+    const Result<Selection> selection = SelectPolicies(config_, annotations, "");
+    return selection ? "" : selection.error().message;
+  }
+  oci::Mode ModeOf(const Annotations& annotations) {
+    const Result<Selection> selection = SelectPolicies(config_, annotations, "");
+    EXPECT_TRUE(selection) << selection.error().message;
+    return selection ? selection->mode : oci::Mode::kLearn;
   }
   void AddRule(const Annotations& match, const std::string& policy, bool replace) {
     SelectionRule rule;
@@ -125,10 +130,44 @@ TEST_F(PoliciesTest, APolicyThatOthersCanWriteIsRefusedAndNotSkipped) {
 
 TEST_F(PoliciesTest, UnknownKeysAndModesWithoutAgentRefuse) {
   EXPECT_THAT(Refusal({{"io.landgate.polcy", "web"}}), HasSubstr("io.landgate.polcy"));
-  EXPECT_THAT(Refusal({{"io.landgate.mode", "audit"}}), HasSubstr("not supported in this build"));
   EXPECT_THAT(Refusal({{"io.landgate.mode", "learn"}}), HasSubstr("not supported in this build"));
   EXPECT_THAT(Select({{"io.landgate.mode", "enforce"}, {"io.landgate.policy", "web"}}),
               ElementsAre("web"));
+}
+
+TEST_F(PoliciesTest, AuditHoldsWhereTheAnnotationsAloneChoseThePolicy) {
+  const Annotations audit = {{"io.landgate.mode", "audit"}, {"io.landgate.policy", "web"}};
+  EXPECT_THAT(Select(audit), ElementsAre("web"));
+  EXPECT_EQ(ModeOf(audit), oci::Mode::kAudit);
+  EXPECT_EQ(ModeOf({{"io.landgate.policy", "web"}}), oci::Mode::kEnforce);
+  EXPECT_THAT(Refusal({{"io.landgate.mode", "audit"}}), HasSubstr("No policy is selected"));
+  EXPECT_THAT(Refusal({{"io.landgate.mode", "audit"},
+                       {"io.landgate.policy", R"({"landgate": 1, "paths": []})"}}),
+              HasSubstr("inline policy"));
+}
+
+// Otherwise whoever starts a container would switch off what the node requires.
+TEST_F(PoliciesTest, AuditTakesNothingAwayThatTheNodeRequires) {
+  const Annotations audit = {{"io.landgate.mode", "audit"}, {"io.landgate.policy", "web"}};
+  const Result<Selection> forced = SelectPolicies(config_, audit, "base");
+  ASSERT_FALSE(forced);
+  EXPECT_THAT(forced.error().message, HasSubstr("what this node requires"));
+  config_.default_policy = "base";
+  EXPECT_THAT(Refusal(audit), HasSubstr("what this node requires"));
+  EXPECT_THAT(Refusal({{"io.landgate.mode", "audit"}}), HasSubstr("what this node requires"));
+  AddRule({{"io.landgate.policy", "web"}}, "web", true);
+  EXPECT_THAT(Refusal(audit), HasSubstr("what this node requires"));
+}
+
+TEST_F(PoliciesTest, ARuleThatNamesTheModeAllowsAudit) {
+  config_.default_policy = "base";
+  AddRule({{"io.landgate.mode", "audit"}, {"namespace", "staging"}}, "web", true);
+  const Annotations audit = {{"io.landgate.mode", "audit"}, {"namespace", "staging"}};
+  EXPECT_THAT(Select(audit), ElementsAre("web"));
+  EXPECT_EQ(ModeOf(audit), oci::Mode::kAudit);
+  EXPECT_THAT(Refusal({{"io.landgate.mode", "audit"}, {"namespace", "production"}}),
+              HasSubstr("what this node requires"));
+  EXPECT_EQ(ModeOf({{"namespace", "staging"}}), oci::Mode::kEnforce);
 }
 
 TEST_F(PoliciesTest, InlinePoliciesOnlyTakeAwayAndCanBeSwitchedOff) {
