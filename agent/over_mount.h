@@ -21,6 +21,7 @@ namespace landgate::agent {
 // the working directory. Linux 5.8.
 Status RemoveOverMounts(BorrowedFd own_fds, const std::vector<node::OverMount>& over_mounts);
 
+inline constexpr std::string_view kRemoveOverMounts = "remove-over-mounts";
 // The same as an operation of a helper: the bytes are EncodeOverMounts, the descriptor is the
 // container's mount namespace.
 int64_t RemoveOverMountsOperation(const OperationInput& input);
