@@ -17,6 +17,7 @@ namespace landgate::init {
 namespace {
 
 constexpr size_t kLongestLine = 4096;
+constexpr std::string_view kReady = "ready ";
 
 // One line without its end; a peer that hangs up before is an error.
 Result<std::string> ReadLine(BorrowedFd socket) {
@@ -71,7 +72,6 @@ Result<AgentConnection> AgentConnection::Open() {
   }
   Result<std::string> line = ReadLine(socket);
   if (!line) return Forward(line);
-  constexpr std::string_view kReady = "ready ";
   if (!line->starts_with(kReady)) return Refuse("the agent: " + *line);
   return AgentConnection(std::move(socket), line->substr(kReady.size()));
 }
@@ -84,6 +84,8 @@ Status AgentConnection::SendListener(UniqueFd listener) {
   if (Status sent = SendWithDescriptor(socket_, state, listener); !sent) return sent;
   listener.Reset();
   Result<std::string> line = ReadLine(socket_);
+  // Said twice where the agent was replaced in between.
+  while (line && line->starts_with(kReady)) line = ReadLine(socket_);
   if (!line) return Forward(line);
   if (*line != "kept") return Refuse("the agent: " + *line);
   return {};
