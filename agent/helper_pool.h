@@ -29,7 +29,7 @@ namespace landgate::agent {
 struct OncePlace {
   uint32_t region = 0;
   uint32_t record = 0;
-  uint64_t ticket = 0;
+  uint32_t claim = 0;
 };
 
 struct HelperRequest {
@@ -37,6 +37,11 @@ struct HelperRequest {
   std::string_view bytes;      // at most kMaxHelperRequestBytes
   std::span<const BorrowedFd> fds;
   uint64_t owner = 0;  // whose share of the helpers it takes: a container's key; 0: nobody's
+};
+
+struct HelperResult {
+  bool performed = false;  // false: its record was no longer claimed for it
+  int64_t value = 0;       // >= 0, or -errno
 };
 
 class HelperPool {
@@ -75,11 +80,15 @@ class HelperPool::Lease {
 
   pid_t pid() const;
   uint64_t start_time() const;  // clock ticks since boot
+  bool Alive() const;           // as far as was noticed
   // Sends the request; from then on the helper performs it whatever happens to this process.
   Status Send(const HelperRequest& request, const OncePlace* once);
+  // kDied: the helper has; kStopped: `go_on` said so. After those but kAnswered what became of the
+  // operation is not known from here.
   enum class Event { kAnswered, kDied, kTimeout, kStopped };
   // Waits for the answer; `go_on` is asked every few milliseconds.
-  Event Wait(std::chrono::milliseconds timeout, const std::function<bool()>& go_on, int64_t* value);
+  Event Wait(std::chrono::milliseconds timeout, const std::function<bool()>& go_on,
+             HelperResult* result);
 
  private:
   friend class HelperPool;

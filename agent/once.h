@@ -50,15 +50,27 @@ enum class OnceState : uint32_t {
   kAnswered,  // SEND has said 0
 };
 
-// In shared memory. Claimed, answered and freed by the serving process (under one lock, OnceTable),
-// started and done by the helper; each change is one compare-and-exchange of `state`.
+// `state` in one word, so that one compare-and-exchange publishes an outcome: an OnceState in the
+// low 8 bits, then the claim's number (24 bits, so that nobody takes another claim for his own),
+// then the outcome: >= 0, or -errno. A futex on its low half is woken with kDone.
+constexpr uint64_t OnceWord(OnceState state, uint32_t claim, int32_t value = 0) {
+  return uint64_t{static_cast<uint32_t>(value)} << 32 | uint64_t{claim & 0xffffff} << 8 |
+         static_cast<uint64_t>(state);
+}
+constexpr OnceState OnceStateOf(uint64_t word) { return static_cast<OnceState>(word & 0xff); }
+constexpr uint32_t OnceClaimOf(uint64_t word) {
+  return static_cast<uint32_t>(word >> 8) & 0xffffff;
+}
+constexpr int32_t OnceValueOf(uint64_t word) { return static_cast<int32_t>(word >> 32); }
+
+// In shared memory. The serving process writes everything (once_table.h) but two changes of
+// `state`, which are the helper's: kClaimed to kStarted, and kStarted to kDone.
 struct OnceRecord {
-  std::atomic<uint64_t> state;         // OnceState in the low 8 bits, above it the claim's number
+  std::atomic<uint64_t> state;         // OnceWord
   std::atomic<uint64_t> helper_start;  // the helper's start time
-  std::atomic<uint64_t> at;            // CLOCK_MONOTONIC, ns: of the outcome, or the last answer
-  std::atomic<int64_t> value;          // the outcome: >= 0, or -errno
-  std::atomic<int32_t> helper;         // pid of the helper that performs it
-  CallKey key;                         // written before kClaimed is published
+  std::atomic<uint64_t> at;     // when kDone was first seen, or the last answer; ns, monotonic
+  std::atomic<int32_t> helper;  // pid of the helper that performs it
+  CallKey key;                  // written before kClaimed is published
 };
 
 }  // namespace landgate::agent
