@@ -55,8 +55,10 @@ class Bench:
         subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True, capture_output=True)
         self.hook = prefix / "bin" / "landgate-hook"
         (self.scratch / "policies").mkdir()
-        (self.scratch / "policies" / "bench.json").write_text(json.dumps(POLICY))
+        for name, more in (("bench", {}), ("bench-unconfined", {"execSessions": "unconfined"})):
+            (self.scratch / "policies" / f"{name}.json").write_text(json.dumps({**POLICY, **more}))
         self.config_file = self.scratch / "config.json"
+        self.environment = {**ENVIRONMENT, "LANDGATE_CONFIG": str(self.config_file)}
         self.config_file.write_text(json.dumps({"policyDirs": [str(self.scratch / "policies")],
                                                 "runDir": str(self.scratch / "run")}))
         self.root = self.scratch / "rootfs"
@@ -71,30 +73,31 @@ class Bench:
         self.failed = 0
         self.count = 0
 
-    def bundle(self, name, args=("/bin/true",), policy=False, hooks=False):
-        """A bundle on the common root file system; under a policy it is patched by `inject`."""
+    def bundle(self, name, args=("/bin/true",), policy="", hooks=False, inject=True):
+        """A bundle on the common root file system; under a policy, patched by `inject` or left to landgate-runtime."""
         directory = self.scratch / name
         directory.mkdir()
         config = copy.deepcopy(CONFIG)
         config["root"]["path"] = str(self.root)
         config["process"]["args"] = list(args)
         if policy:
-            config["annotations"] = {"io.landgate.policy": "bench"}
+            config["annotations"] = {"io.landgate.policy": policy}
         if hooks:
             config["hooks"] = {stage: [{"path": "/bin/true", "args": ["true"]}]
                                for stage in ("prestart", "poststop")}
         (directory / "config.json").write_text(json.dumps(config))
-        if policy:
+        if policy and inject:
             subprocess.run([self.hook, "inject", "--bundle", directory, "--config", self.config_file], check=True,
                            env=ENVIRONMENT, capture_output=True)
         return directory
 
-    def start(self, bundle):
+    def start(self, bundle, runtime=("runc",)):
         """Seconds from `runc run` to its end, and what the container printed."""
         self.count += 1
-        argv = ["runc", "--root", str(self.scratch / "runc"), "run", "--bundle", str(bundle), f"bench-{self.count}"]
+        argv = [*map(str, runtime), "--root", str(self.scratch / "runc"),
+                "run", "--bundle", str(bundle), f"bench-{self.count}"]
         began = time.perf_counter()
-        done = subprocess.run(argv, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(argv, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         seconds = time.perf_counter() - began
         if done.returncode != 0:
             sys.exit(f"bench: {argv}: {done.stderr}")
@@ -116,12 +119,25 @@ class Bench:
         print(f"{'PASS' if good else 'FAIL'}  {what:<52} {measured:<46} bound: {bound}", flush=True)
 
     def container_start(self):
+        """The one start without Landgate, and the ways to start under the same floor, in turns."""
         plain = self.bundle("plain", hooks=True)
-        floor = self.bundle("floor", policy=True)
-        a, b = self.interleaved(lambda: self.start(plain)[0], lambda: self.start(floor)[0])
-        before, after = statistics.median(a) * 1e3, statistics.median(b) * 1e3
-        self.report("runc run: two no-op hooks, then a floor of 20 rules", f"{before:.2f} ms, {after:.2f} ms "
-                    f"({after / before:.3f}x)", "1.05x", after <= before * 1.05)
+        injected = self.bundle("injected", policy="bench")
+        unconfined = self.bundle("unconfined", policy="bench-unconfined")
+        through = self.bundle("through", policy="bench", inject=False)
+        runtime = [self.hook.parent / "landgate-runtime"]
+        ways = {
+            "inject, execSessions unconfined": lambda: self.start(unconfined)[0],
+            "inject (exec sessions are refused)": lambda: self.start(injected)[0],
+            "landgate-runtime": lambda: self.start(through, runtime)[0],
+        }
+        before, *results = self.interleaved(lambda: self.start(plain)[0], *ways.values())
+        base = statistics.median(before) * 1e3
+        print(f"runc run with two no-op hooks: {base:.2f} ms; under a floor of 20 rules:")
+        for way, seconds in zip(ways, results):
+            after = statistics.median(seconds) * 1e3
+            paired = statistics.median(x - y for x, y in zip(seconds, before)) * 1e3
+            self.report(f"  {way}", f"{after:.2f} ms ({after / base:.3f}x; paired {paired:+.2f} ms)", "1.05x",
+                        after <= base * 1.05)
 
     def precreate(self):
         config = json.loads((HERE.parent / "tests/data/configs/podman.before.json").read_text())
@@ -152,7 +168,7 @@ class Bench:
         podman = json.loads((HERE.parent / "tests/data/configs/podman.before.json").read_text())
         CONFIG["linux"]["seccomp"] = podman["linux"]["seccomp"]
         loop = ["/bin/open-loop", "/data/05/file", "20000"]
-        floor = self.bundle("open-floor", args=loop, policy=True)
+        floor = self.bundle("open-floor", args=loop, policy="bench")
         allowed = ["/bin", *DIRECTORIES[1:]]
         alone = self.bundle("open-landlock", args=["/bin/landlock-only", *allowed, "--", *loop])
         none = self.bundle("open-none", args=loop)
