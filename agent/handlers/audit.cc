@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -89,6 +90,20 @@ class Examined {
   const Clock::time_point began_ = Clock::now();
   Clock::duration took_{};
   bool answered_ = false;
+};
+
+// Looks that are made after the answer hold no slot of the listener, so nothing else bounds them; a
+// file system that never answers would keep a thread for each. Beyond it the call waits for its
+// look, as kMaxInFlightPerListener allows.
+constexpr int kMaxLookingAfterwards = 16;
+struct Afterwards {
+  explicit Afterwards(std::atomic<int>& count)
+      : looking(count), may(count.fetch_add(1) < kMaxLookingAfterwards) {}
+  ~Afterwards() { looking.fetch_sub(1); }
+  Afterwards(const Afterwards&) = delete;
+  Afterwards& operator=(const Afterwards&) = delete;
+  std::atomic<int>& looking;
+  const bool may;
 };
 
 bool OnlyUses(const PathRequest& request) {
@@ -227,8 +242,9 @@ class AuditHandler {
     if (!grounds.Open(examined.thread(), *request)) return;  // the kernel says EBADF, or it is gone
     const uint64_t by_ground = grounds.Mark(*request);
     if (!seen_.Contains(by_ground)) {
+      std::optional<Afterwards> afterwards;
       if (examined.info().category == Category::kPath && OnlyUses(*request) &&
-          AllowedAsText(*request, grounds)) {
+          AllowedAsText(*request, grounds) && afterwards.emplace(looking_).may) {
         examined.Answer();
       }
       const std::vector<Finding> findings = Judge(*request, grounds, examined.thread());
@@ -479,6 +495,7 @@ class AuditHandler {
   std::optional<ContainerRules> rules_;
   std::string root_text_ = "/";
   SeenCalls seen_;
+  std::atomic<int> looking_{0};  // after the answer
   Repeats repeats_;
 };
 
