@@ -220,6 +220,8 @@ Result<Prepared> Prepare(const node::Config& config, const Request& request, std
     Result<sandbox::StaticFloor> floor = sandbox::CompileStatic(prepared.policies);
     if (!floor) return Forward(floor);
     prepared.floor = std::move(*floor);
+  } else {
+    prepared.floor.exec_sessions = policy::ExecSessions::kUnconfined;
   }
   Result<ListenerVariant> listener = ChooseListener(config, request, prepared);
   if (!listener) return Forward(listener);

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "hook/record.h"
+#include "node/registration.h"
 #include "oci-specs/state.h"
 
 namespace landgate::hook {
@@ -16,6 +17,7 @@ Status Poststop(const node::Config& config, std::string_view state_json) {
   if (!state) return Forward(state);
   // A record that can't be read is of no use to anybody and goes with the rest.
   const Result<std::optional<Record>> record = ReadRecord(config.run_dir, state->id);
+  Status unregistered;
   if (record && *record) {
     const std::unique_ptr<char, void (*)(void*)> bundle(realpath(state->bundle.c_str(), nullptr),
                                                         free);
@@ -25,8 +27,12 @@ Status Poststop(const node::Config& config, std::string_view state_json) {
     if (!(*record)->exec_socket.empty()) {
       (void)unlink((*record)->exec_socket.c_str());  // usually gone: its daemon removes it
     }
+    if (!(*record)->agent_socket.empty()) {
+      unregistered = node::UnregisterFromAgent((*record)->agent_socket, state->id);
+    }
   }
-  return RemoveContainer(config.run_dir, state->id);
+  if (Status ok = RemoveContainer(config.run_dir, state->id); !ok) return ok;
+  return unregistered;
 }
 
 }  // namespace landgate::hook

@@ -9,9 +9,10 @@
 
 namespace landgate::hook {
 
-// Removes RUNDIR/containers/ID and a socket that refused exec sessions. Idempotent: what is gone
-// already is no error. The record of another container of the same id (another bundle: engines keep
-// ids apart by their own root directories) stays.
+// Removes RUNDIR/containers/ID and a socket that refused exec sessions, and tells the agent that
+// had the container, if it still answers. Idempotent: what is gone already is no error. The record
+// of another container of the same id (another bundle: engines keep ids apart by their own root
+// directories) stays.
 Status Poststop(const node::Config& config, std::string_view state_json);
 
 }  // namespace landgate::hook

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -15,6 +16,7 @@
 #include "base/files.h"
 #include "base/paths.h"
 #include "base/syscalls.h"
+#include "hook/agent_contact.h"
 #include "hook/container_entry.h"
 #include "hook/exec_refusal.h"
 #include "hook/record.h"
@@ -53,8 +55,11 @@ class RecordFiles {
     parent_.Reset(open(containers->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     directory_.Reset(open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!parent_.valid() || !directory_.valid()) return SystemError(path, errno);
+    return {};
+  }
+  Status OpenPlan() {
     Result<UniqueFd> plan = Create("plan", 0444);
-    if (!plan) return Context(path, plan);
+    if (!plan) return Context(ContainerDirectory(run_dir_, id_), plan);
     plan_ = std::move(*plan);
     return {};
   }
@@ -126,13 +131,20 @@ std::vector<std::string> NamesOf(const std::vector<policy::Policy>& policies) {
 }
 
 // config.json is as it must be, or the container does not start.
-Status Verify(const Prepared& prepared, const std::string& file) {
-  if (!prepared.view.patched) {
+Status Verify(const node::Config& config, const Prepared& prepared, const std::string& file) {
+  const bool with_agent = prepared.view.listener_path == config.agent_socket;
+  if (prepared.mode == oci::Mode::kAudit ? !with_agent : !prepared.view.patched) {
     return Refuse(
         file +
         ": a policy is selected for this container but config.json is not prepared for it; "
         "use podman's precreate hook, `landgate-hook inject --bundle DIR`, or "
         "landgate-runtime");
+  }
+  if (prepared.listener == ListenerVariant::kAgent && !with_agent) {
+    return Refuse(file + ": /linux/seccomp/listenerPath: must be the agent's, " +
+                  config.agent_socket +
+                  ": it was prepared before the configuration asked for an agent; create the "
+                  "container again");
   }
   if (prepared.patched.changed) {
     return Refuse(
@@ -163,11 +175,16 @@ Result<UniqueFd> TakeBundle(const node::Config& config, const Record& record) {
   return bundle;
 }
 
+struct Placed {
+  std::string floor_json;
+  sandbox::MountSteps mounts;
+};
+
 // In the container's mount namespace from here on.
-Status PlaceFloor(const Prepared& prepared, const ContainerNamespaces& container,
-                  const std::string& root_path, const sandbox::ObjectId& plan_source,
-                  BorrowedFd plan_clone, RecordFiles& files, Record& record) {
-  if (Status ok = EnterMountNamespace(container); !ok) return ok;
+Result<Placed> PlaceFloor(const Prepared& prepared, const ContainerNamespaces& container,
+                          const std::string& root_path, const sandbox::ObjectId& plan_source,
+                          BorrowedFd plan_clone, RecordFiles& files, Record& record) {
+  if (Status ok = EnterMountNamespace(container); !ok) return Forward(ok);
   Result<UniqueFd> root = OpenRoot(root_path);
   if (!root) return Forward(root);
   Result<MountedOurs> ours = FindOurs(*root, record.launcher, plan_source);
@@ -189,14 +206,49 @@ Status PlaceFloor(const Prepared& prepared, const ContainerNamespaces& container
                   std::to_string(sandbox::kMaxPlanBytes) + " bytes; use fewer rules");
   }
   if (Status ok = WriteAll(files.plan(), plan); !ok) return Context("plan", ok);
-  if (Status ok = sandbox::PlaceMounts(floor->mounts, container.mount, *root); !ok) return ok;
+  if (Status ok = sandbox::PlaceMounts(floor->mounts, container.mount, *root); !ok) {
+    return Forward(ok);
+  }
 
   // Last: a launcher that finds a plan knows that everything else stands.
   if (Status ok = MoveMountOnto(plan_clone, ours->empty_plan); !ok) {
     return Context("/dev/lg.plan", ok);
   }
-  if (Status ok = files.Write("floor.json", sandbox::FloorJson(*floor)); !ok) return ok;
-  return files.Write("record.json", EncodeRecord(record));
+  Placed placed{sandbox::FloorJson(*floor), std::move(floor->mounts)};
+  if (Status ok = files.Write("floor.json", placed.floor_json); !ok) return Forward(ok);
+  if (Status ok = files.Write("record.json", EncodeRecord(record)); !ok) return Forward(ok);
+  return placed;
+}
+
+// Everything that a floor takes, from the host's mount namespace into the container's.
+Result<Placed> Confine(const node::Config& config, const Prepared& prepared,
+                       const ContainerNamespaces& container, const std::string& root_path,
+                       RecordFiles& files, Record& record) {
+  Result<sandbox::ObjectId> launcher = IdentifyFile(config.init_path);
+  if (!launcher) return Forward(launcher);
+  record.launcher = *launcher;
+  Result<sandbox::ObjectId> plan_source = IdentifyFile(config.plan_source);
+  if (!plan_source) return Forward(plan_source);
+  if (Status ok = files.OpenPlan(); !ok) return Forward(ok);
+  Result<sandbox::ObjectId> plan = IdentifyFile(files.plan());
+  if (!plan) return Forward(plan);
+  record.plan = *plan;
+  Result<UniqueFd> clone = CloneFile(container, files.plan_path());
+  if (!clone) return Context("plan", clone);
+  const uint64_t flags =
+      abi::kMountAttrRdonly | abi::kMountAttrNosuid | abi::kMountAttrNodev | abi::kMountAttrNoexec;
+  if (Status ok = MountSetattr(*clone, flags, 0, MS_PRIVATE, false); !ok) return Forward(ok);
+  return PlaceFloor(prepared, container, root_path, *plan_source, *clone, files, record);
+}
+
+// Audit mode: the record is all that is left behind.
+Result<Placed> Watch(RecordFiles& files, const Record& record) {
+  fprintf(stderr,
+          "landgate-hook: container %s runs in audit mode: NOTHING is enforced, what its policies "
+          "would deny is only written to the agent's audit log\n",
+          record.id.c_str());
+  if (Status ok = files.Write("record.json", EncodeRecord(record)); !ok) return Forward(ok);
+  return Placed{};
 }
 
 }  // namespace
@@ -212,14 +264,17 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
   Result<std::string> text = ReadFile(file);
   if (!text) return Forward(text);
   if (request.front_end == FrontEnd::kPrecreate) request.bundle.clear();
+  request.verify = true;
 
   Result<Prepared> prepared = Prepare(config, request, *text, file);
   if (!prepared) return Forward(prepared);
   if (prepared->policies.empty()) return {};
-  if (Status ok = Verify(*prepared, file); !ok) return ok;
+  if (Status ok = Verify(config, *prepared, file); !ok) return ok;
 
   Result<ContainerNamespaces> container = OpenNamespaces(state->pid);
   if (!container) return Forward(container);
+  Result<AgentContact> agent = ContactAgent(config, *prepared, state->pid);
+  if (!agent) return Forward(agent);
   Record record;
   record.id = state->id;
   record.bundle = bundle.get();
@@ -228,43 +283,43 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
   if (!start_time) return Forward(start_time);
   record.start_time = *start_time;
   record.policies = NamesOf(prepared->policies);
+  record.mode = prepared->mode;
   record.exec_sessions = prepared->floor.exec_sessions;
+  record.listener = prepared->listener;
   record.exec_socket = prepared->exec_socket;
+  if (agent->connection.valid()) record.agent_socket = config.agent_socket;
   record.keep = prepared->floor.keep;
-  Result<sandbox::ObjectId> launcher = IdentifyFile(config.init_path);
-  if (!launcher) return Forward(launcher);
-  record.launcher = *launcher;
-  Result<sandbox::ObjectId> plan_source = IdentifyFile(config.plan_source);
-  if (!plan_source) return Forward(plan_source);
 
   UniqueFd lock;
-  if (!prepared->exec_socket.empty() && request.front_end == FrontEnd::kInject) {
+  const bool serves_refusal =
+      prepared->listener == ListenerVariant::kRefusal && request.front_end == FrontEnd::kInject;
+  if (serves_refusal) {
     Result<UniqueFd> taken = TakeBundle(config, record);
     if (!taken) return Forward(taken);
     lock = std::move(*taken);
   }
   RecordFiles files(config.run_dir, state->id);
   if (Status ok = files.Open(); !ok) return ok;
-  Result<sandbox::ObjectId> plan = IdentifyFile(files.plan());
-  if (!plan) return Forward(plan);
-  record.plan = *plan;
-  if (!prepared->exec_socket.empty() && request.front_end == FrontEnd::kInject) {
+  if (serves_refusal) {
     // Here and not at the end, because the process is still in the host's mount namespace.
     if (Result<std::string> dir = MakeRunDirectory(config.run_dir, "exec"); !dir) {
       return Forward(dir);
     }
     if (Status ok = StartExecRefusal(prepared->exec_socket, kExecRefusalPatience); !ok) return ok;
   }
-  Result<UniqueFd> clone = CloneFile(*container, files.plan_path());
-  if (!clone) return Context("plan", clone);
-  const uint64_t flags =
-      abi::kMountAttrRdonly | abi::kMountAttrNosuid | abi::kMountAttrNodev | abi::kMountAttrNoexec;
-  if (Status ok = MountSetattr(*clone, flags, 0, MS_PRIVATE, false); !ok) return ok;
-
-  Status placed =
-      PlaceFloor(*prepared, *container, RootPath(record.bundle, prepared->view.root_path),
-                 *plan_source, *clone, files, record);
-  if (!placed) return placed;
+  const std::string root_path = RootPath(record.bundle, prepared->view.root_path);
+  Result<Placed> placed = prepared->mode == oci::Mode::kAudit
+                              ? Watch(files, record)
+                              : Confine(config, *prepared, *container, root_path, files, record);
+  if (!placed) return Forward(placed);
+  if (agent->connection.valid()) {
+    node::Registration registration = Describe(*prepared, request, record, root_path);
+    registration.floor_json = std::move(placed->floor_json);
+    registration.mounts = std::move(placed->mounts);
+    if (Status ok = Register(config, std::move(*agent), registration, container->mount); !ok) {
+      return ok;
+    }
+  }
   files.Complete();
   return {};
 }

@@ -12,6 +12,8 @@
 
 #include "base/files.h"
 #include "base/paths.h"
+#include "node/object_json.h"
+#include "policy/document_keys.h"
 #include "policy/json_reader.h"
 
 namespace landgate::hook {
@@ -21,39 +23,35 @@ using policy::ExecSessions;
 using policy::Json;
 using policy::JsonCursor;
 
-struct ExecName {
-  ExecSessions value;
-  std::string_view name;
-};
-constexpr std::array<ExecName, 3> kExecNames = {{{ExecSessions::kUnconfined, "unconfined"},
-                                                 {ExecSessions::kConfined, "confined"},
-                                                 {ExecSessions::kRefused, "refused"}}};
+using node::DecodeObject;
+using node::EncodeObject;
+using policy::keys::Choice;
+using policy::keys::kExecSessions;
 
-Json EncodeObject(const sandbox::ObjectId& object) {
-  return {{"major", object.dev_major}, {"minor", object.dev_minor}, {"inode", object.inode}};
-}
+constexpr Choice<oci::Mode> kModes[] = {{"enforce", oci::Mode::kEnforce},
+                                        {"audit", oci::Mode::kAudit}};
+constexpr Choice<ListenerVariant> kListeners[] = {{"none", ListenerVariant::kNone},
+                                                  {"refusal", ListenerVariant::kRefusal},
+                                                  {"agent", ListenerVariant::kAgent}};
 
-Result<sandbox::ObjectId> DecodeObject(const JsonCursor& at) {
-  if (Status ok = at.Only({"major", "minor", "inode"}); !ok) return Forward(ok);
-  for (const std::string_view key : {"major", "minor", "inode"}) {
-    if (!at.Has(key)) return at.Fail("`" + std::string(key) + "` is missing");
+template <class T, size_t N>
+Json EncodeWord(T value, const Choice<T> (&choices)[N]) {
+  for (const Choice<T>& choice : choices) {
+    if (choice.value == value) return std::string(choice.word);
   }
-  Result<int64_t> major = at.At("major").Integer(0, std::numeric_limits<uint32_t>::max());
-  if (!major) return Forward(major);
-  Result<int64_t> minor = at.At("minor").Integer(0, std::numeric_limits<uint32_t>::max());
-  if (!minor) return Forward(minor);
-  Result<uint64_t> inode = at.At("inode").Unsigned();
-  if (!inode) return Forward(inode);
-  return sandbox::ObjectId{static_cast<uint32_t>(*major), static_cast<uint32_t>(*minor), *inode};
+  return nullptr;
 }
 
-Result<ExecSessions> DecodeExecSessions(const JsonCursor& at) {
+template <class T, size_t N>
+Result<T> DecodeWord(const JsonCursor& at, const Choice<T> (&choices)[N]) {
   Result<std::string> text = at.String();
   if (!text) return Forward(text);
-  for (const ExecName& entry : kExecNames) {
-    if (entry.name == *text) return entry.value;
+  std::string known;
+  for (const Choice<T>& choice : choices) {
+    if (choice.word == *text) return choice.value;
+    known += (known.empty() ? "" : ", ") + std::string(choice.word);
   }
-  return at.Fail("\"" + *text + "\" is none of unconfined, confined, refused");
+  return at.Fail("\"" + *text + "\" is none of " + known);
 }
 
 Result<std::vector<std::string>> DecodeStrings(const JsonCursor& at) {
@@ -81,9 +79,10 @@ std::string EncodeRecord(const Record& record) {
   json["pid"] = record.pid;
   json["startTime"] = record.start_time;
   json["policies"] = record.policies;
-  for (const ExecName& entry : kExecNames) {
-    if (entry.value == record.exec_sessions) json["execSessions"] = entry.name;
-  }
+  json["mode"] = EncodeWord(record.mode, kModes);
+  json["execSessions"] = EncodeWord(record.exec_sessions, kExecSessions);
+  json["listener"] = EncodeWord(record.listener, kListeners);
+  if (!record.agent_socket.empty()) json["agentSocket"] = record.agent_socket;
   if (!record.exec_socket.empty()) json["execSocket"] = record.exec_socket;
   if (record.keep) json["keep"] = CapabilityNames(*record.keep);
   json["launcher"] = EncodeObject(record.launcher);
@@ -96,8 +95,8 @@ Result<Record> DecodeRecord(std::string_view text, std::string_view file) {
   Result<Json> json = policy::ParseJson(text, file, policy::Comments::kRefused);
   if (!json) return Forward(json);
   const JsonCursor root(*json, std::string(file));
-  if (Status ok = root.Only({"id", "bundle", "pid", "startTime", "policies", "execSessions",
-                             "execSocket", "keep", "launcher", "plan"});
+  if (Status ok = root.Only({"id", "bundle", "pid", "startTime", "policies", "mode", "execSessions",
+                             "listener", "execSocket", "agentSocket", "keep", "launcher", "plan"});
       !ok) {
     return Forward(ok);
   }
@@ -121,13 +120,26 @@ Result<Record> DecodeRecord(std::string_view text, std::string_view file) {
   Result<std::vector<std::string>> policies = DecodeStrings(root.At("policies"));
   if (!policies) return Forward(policies);
   record.policies = std::move(*policies);
-  Result<ExecSessions> exec = DecodeExecSessions(root.At("execSessions"));
+  Result<ExecSessions> exec = DecodeWord(root.At("execSessions"), kExecSessions);
   if (!exec) return Forward(exec);
   record.exec_sessions = *exec;
-  if (root.Has("execSocket")) {
-    Result<std::string> socket = root.At("execSocket").String();
-    if (!socket) return Forward(socket);
-    record.exec_socket = std::move(*socket);
+  // The next three are absent in records of releases without an agent.
+  if (root.Has("mode")) {
+    Result<oci::Mode> mode = DecodeWord(root.At("mode"), kModes);
+    if (!mode) return Forward(mode);
+    record.mode = *mode;
+  }
+  if (root.Has("listener")) {
+    Result<ListenerVariant> listener = DecodeWord(root.At("listener"), kListeners);
+    if (!listener) return Forward(listener);
+    record.listener = *listener;
+  }
+  for (auto [key, socket] :
+       {std::pair{"execSocket", &record.exec_socket}, {"agentSocket", &record.agent_socket}}) {
+    if (!root.Has(key)) continue;
+    Result<std::string> text_of = root.At(key).String();
+    if (!text_of) return Forward(text_of);
+    *socket = std::move(*text_of);
   }
   if (root.Has("keep")) {
     Result<std::vector<std::string>> names = DecodeStrings(root.At("keep"));
@@ -149,9 +161,13 @@ Result<Record> DecodeRecord(std::string_view text, std::string_view file) {
 }
 
 Result<std::string> MakeRunDirectory(const std::string& run_dir, std::string_view name) {
-  if (Status ok = MakeDirectories(run_dir, 0755); !ok) return Forward(ok);
   const std::string path = Join(run_dir, name);
-  if (Status ok = MakeDirectories(path, 0700); !ok) return Forward(ok);
+  // Nearly always it is there.
+  if (mkdir(path.c_str(), 0700) < 0 && errno != EEXIST) {
+    if (errno != ENOENT) return SystemError(path, errno);
+    if (Status ok = MakeDirectories(run_dir, 0755); !ok) return Forward(ok);
+    if (Status ok = MakeDirectories(path, 0700); !ok) return Forward(ok);
+  }
   for (const std::string& directory : {run_dir, path}) {
     struct stat st;
     if (lstat(directory.c_str(), &st) < 0) return SystemError(directory, errno);

@@ -1,8 +1,8 @@
 // RUNDIR/containers/ID: what prestart leaves for the other programs about a container that it gave
 // a floor. poststop takes it away.
 //
-//   plan         what /dev/lg.plan shows in the container (0444)
-//   floor.json   the compiled floor (sandbox::FloorJson)
+//   plan         what /dev/lg.plan shows in the container (0444); not in audit mode
+//   floor.json   the compiled floor (sandbox::FloorJson); not in audit mode
 //   record.json  this file's Record, written last: without it the container has none
 //
 // The directory is 0700 and belongs to who runs the hooks. Not thread-safe among writers of one ID;
@@ -20,6 +20,8 @@
 #include "base/capability_names.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "hook/front_end.h"
+#include "oci-specs/annotations.h"
 #include "policy/document.h"
 #include "sandbox/plan.h"
 
@@ -31,11 +33,14 @@ struct Record {
   pid_t pid = 0;            // the container's first process, as the hooks see it
   uint64_t start_time = 0;  // its, in clock ticks since boot: a pid may be somebody else's later
   std::vector<std::string> policies;
+  oci::Mode mode = oci::Mode::kEnforce;
   policy::ExecSessions exec_sessions = policy::ExecSessions::kConfined;
-  std::string exec_socket;  // of the listener that refuses exec sessions; empty: none
+  ListenerVariant listener = ListenerVariant::kNone;
+  std::string exec_socket;   // of the listener that refuses exec sessions; empty: none
+  std::string agent_socket;  // of the agent that was told of the container; empty: none
   std::optional<CapabilitySet> keep;
-  sandbox::ObjectId launcher;  // behind /dev/lg
-  sandbox::ObjectId plan;      // behind /dev/lg.plan
+  sandbox::ObjectId launcher;  // behind /dev/lg; zero in audit mode
+  sandbox::ObjectId plan;      // behind /dev/lg.plan; likewise
 };
 
 std::string EncodeRecord(const Record& record);

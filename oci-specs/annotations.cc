@@ -18,6 +18,12 @@ constexpr std::array<std::string_view, 3> kContainerNameKeys = {
     "io.kubernetes.cri-o.ContainerName",
     "io.kubernetes.container.name",
 };
+// And the pod: containerd's CRI plugin, CRI-O, podman kube.
+constexpr std::array<std::string_view, 3> kPodKeys = {
+    "io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name", "io.kubernetes.cri-o.KubeName"};
+constexpr std::array<std::string_view, 3> kPodNamespaceKeys = {
+    "io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace",
+    "io.kubernetes.cri-o.Namespace"};
 // And that it is the pod's sandbox.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kSandboxMarks = {{
     {"io.kubernetes.cri.container-type", "sandbox"},
@@ -33,8 +39,8 @@ std::string_view ValueOf(const Map& annotations, std::string_view key) {
   return found == annotations.end() ? std::string_view() : std::string_view(found->second);
 }
 
-std::string_view ContainerName(const Map& annotations) {
-  for (const std::string_view key : kContainerNameKeys) {
+std::string_view FirstOf(const Map& annotations, const std::array<std::string_view, 3>& keys) {
+  for (const std::string_view key : keys) {
     if (const std::string_view name = ValueOf(annotations, key); !name.empty()) return name;
   }
   return "";
@@ -88,7 +94,7 @@ Result<Mode> DecodeMode(std::string_view value) {
 
 Result<Annotations> ReadAnnotations(const std::map<std::string, std::string>& annotations) {
   Annotations read;
-  const std::string_view container = ContainerName(annotations);
+  const std::string_view container = FirstOf(annotations, kContainerNameKeys);
   const bool sandbox = IsSandbox(annotations);
   const std::string own_key =
       container.empty() ? "" : std::string(kPolicy) + "." + std::string(container);
@@ -127,6 +133,14 @@ Result<Annotations> ReadAnnotations(const std::map<std::string, std::string>& an
     read.mode.reset();
   }
   return read;
+}
+
+EngineNames ReadEngineNames(const std::map<std::string, std::string>& annotations) {
+  EngineNames names;
+  names.pod = FirstOf(annotations, kPodKeys);
+  names.pod_namespace = FirstOf(annotations, kPodNamespaceKeys);
+  names.container = FirstOf(annotations, kContainerNameKeys);
+  return names;
 }
 
 }  // namespace landgate::oci

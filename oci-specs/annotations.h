@@ -27,6 +27,12 @@ struct Annotations {
 // annotation. Unknown io.landgate.* keys, empty and malformed values are refused by name.
 Result<Annotations> ReadAnnotations(const std::map<std::string, std::string>& annotations);
 
+// How the engine calls the container, as far as it says so in annotations; for people and logs.
+struct EngineNames {
+  std::string pod, pod_namespace, container;
+};
+EngineNames ReadEngineNames(const std::map<std::string, std::string>& annotations);
+
 }  // namespace landgate::oci
 
 #endif  // LANDGATE_OCI_SPECS_ANNOTATIONS_H_

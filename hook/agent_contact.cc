@@ -1,0 +1,60 @@
+#include "hook/agent_contact.h"
+
+#include <utility>
+
+#include "base/syscalls.h"
+#include "oci-specs/annotations.h"
+
+namespace landgate::hook {
+
+Result<AgentContact> ContactAgent(const node::Config& config, const Prepared& prepared, pid_t pid) {
+  AgentContact contact;
+  contact.connection = node::ConnectToAgent(config.agent_socket);
+  if (!contact.connection.valid()) {
+    if (!prepared.NeedsAgent(config)) return contact;
+    return Impossible("no agent answers on " + config.agent_socket +
+                      ", and this container needs one; start landgate-agent");
+  }
+  Result<UniqueFd> process = PidfdOpen(pid);
+  if (!process) return Context("the container's process", process);
+  contact.process = std::move(*process);
+  return contact;
+}
+
+node::Registration Describe(const Prepared& prepared, const Request& request, const Record& record,
+                            const std::string& root_path) {
+  node::Registration registration;
+  registration.id = record.id;
+  registration.pid = record.pid;
+  registration.start_time = record.start_time;
+  registration.bundle = record.bundle;
+  registration.root = root_path;
+  registration.mode = prepared.mode;
+  registration.front_end = FrontEndName(request.front_end);
+  registration.listener_expected = prepared.listener == ListenerVariant::kAgent;
+  registration.policies = prepared.policies;
+  registration.exec_sessions = record.exec_sessions;
+  oci::EngineNames names = oci::ReadEngineNames(prepared.view.annotations);
+  registration.pod = std::move(names.pod);
+  registration.pod_namespace = std::move(names.pod_namespace);
+  registration.container_name = std::move(names.container);
+  registration.launcher = record.launcher;
+  registration.plan = record.plan;
+  return registration;
+}
+
+Status Register(const node::Config& config, AgentContact contact,
+                const node::Registration& registration, BorrowedFd mount_namespace) {
+  if (!contact.connection.valid()) return {};
+  Status registered = node::RegisterWithAgent(std::move(contact.connection), registration,
+                                              contact.process, mount_namespace);
+  // An agent that says no has not got it, and may have another one of that id. One that says
+  // nothing may have it or get it yet.
+  if (!registered && registered.error().status != ExitStatus::kRefused) {
+    (void)node::UnregisterFromAgent(config.agent_socket,
+                                    registration.id);  // the first error counts
+  }
+  return registered;
+}
+
+}  // namespace landgate::hook
