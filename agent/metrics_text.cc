@@ -142,14 +142,17 @@ void AddLatency(std::vector<MetricFamily>& families, const Metrics& metrics) {
 }
 
 void AddAudit(std::vector<MetricFamily>& families, const AuditLog& audit) {
-  MetricFamily& records = Family(
-      families, "landgate_audit_records_total",
-      "Audit records by event, verdict and reason; docs/audit.md names them.", MetricType::Counter);
-  for (const AuditCount& count : audit.Counts()) {
-    AddCounter(records, static_cast<double>(count.count),
-               {{"event", std::string(AuditEventName(count.event))},
-                {"verdict", std::string(AuditVerdictName(count.verdict))},
-                {"reason", std::string(AuditReasonName(count.reason))}});
+  if (const std::vector<AuditCount> counts = audit.Counts(); !counts.empty()) {
+    MetricFamily& records =
+        Family(families, "landgate_audit_records_total",
+               "Audit records by event, verdict and reason; docs/audit.md names them.",
+               MetricType::Counter);
+    for (const AuditCount& count : counts) {
+      AddCounter(records, static_cast<double>(count.count),
+                 {{"event", std::string(AuditEventName(count.event))},
+                  {"verdict", std::string(AuditVerdictName(count.verdict))},
+                  {"reason", std::string(AuditReasonName(count.reason))}});
+    }
   }
   const AuditDrops drops = audit.Drops();
   MetricFamily& dropped =
