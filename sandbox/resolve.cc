@@ -168,13 +168,16 @@ Result<std::optional<Object>> ContainerRoot::Lookup(const std::string& path) {
   return std::optional<Object>(std::move(*object));
 }
 
-Result<std::optional<Object>> ContainerRoot::Resolve(const std::string& path) const {
+Result<std::optional<Object>> ContainerRoot::Resolve(const std::string& path) {
   // Nearly every path has no symlink in it: one call, and the text is the path as written.
   Result<UniqueFd> plain = Open(path, O_PATH);
   if (plain) {
     Result<Object> object = DescribeFd(*plain, path);
     if (!object) return Forward(object);
-    if (!object->IsSymlink()) return std::optional<Object>(std::move(*object));
+    if (!object->IsSymlink()) {
+      known_[path] = *object;  // exactly what Lookup would find
+      return std::optional<Object>(std::move(*object));
+    }
   } else if (IsMissing(plain.error().error_number)) {
     return std::optional<Object>();
   } else if (plain.error().error_number != ELOOP) {

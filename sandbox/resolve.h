@@ -45,7 +45,7 @@ class ContainerRoot {
 
   // What `path` (clean, absolute) leads to, symlinks followed. Nothing: it is missing.
   // Refused: more than 40 symlinks, a symlink of procfs (its target is another for every reader).
-  Result<std::optional<Object>> Resolve(const std::string& path) const;
+  Result<std::optional<Object>> Resolve(const std::string& path);
   // What is at a path without symlinks. Nothing: missing, or a symlink is in it; the last component
   // may be one. Remembered.
   Result<std::optional<Object>> Lookup(const std::string& path);
