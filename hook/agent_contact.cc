@@ -1,11 +1,19 @@
 #include "hook/agent_contact.h"
 
+#include <stdio.h>
+
 #include <utility>
 
 #include "base/syscalls.h"
 #include "oci-specs/annotations.h"
 
 namespace landgate::hook {
+namespace {
+
+// It has just not answered; the message is there when it comes back.
+constexpr std::chrono::milliseconds kFarewell{100};
+
+}  // namespace
 
 Result<AgentContact> ContactAgent(const node::Config& config, const Prepared& prepared, pid_t pid) {
   AgentContact contact;
@@ -43,17 +51,21 @@ node::Registration Describe(const Prepared& prepared, const Request& request, co
   return registration;
 }
 
-Status Register(const node::Config& config, AgentContact contact,
+Status Register(const node::Config& config, const Prepared& prepared, AgentContact contact,
                 const node::Registration& registration, BorrowedFd mount_namespace) {
   if (!contact.connection.valid()) return {};
   Status registered = node::RegisterWithAgent(std::move(contact.connection), registration,
                                               contact.process, mount_namespace);
-  // An agent that says no has not got it, and may have another one of that id. One that says
-  // nothing may have it or get it yet.
-  if (!registered && registered.error().status != ExitStatus::kRefused) {
-    (void)node::UnregisterFromAgent(config.agent_socket,
-                                    registration.id);  // the first error counts
+  // An agent that says no has not got it, and may have another one of that id.
+  if (registered || registered.error().status == ExitStatus::kRefused) return registered;
+  // One that says nothing counts as none, but may have it or get it yet.
+  if (!prepared.NeedsAgent(config)) {
+    fprintf(stderr, "landgate-hook: %s; container %s needs none and starts without\n",
+            registered.error().message.c_str(), registration.id.c_str());
+    return {};
   }
+  (void)node::UnregisterFromAgent(config.agent_socket, registration.id,
+                                  kFarewell);  // the first error counts
   return registered;
 }
 

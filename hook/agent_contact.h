@@ -31,8 +31,9 @@ Result<AgentContact> ContactAgent(const node::Config& config, const Prepared& pr
 node::Registration Describe(const Prepared& prepared, const Request& request, const Record& record,
                             const std::string& root_path);
 
-// Nothing where there is no connection. After a failure the agent does not have the container.
-Status Register(const node::Config& config, AgentContact contact,
+// Nothing where there is no connection. No answer is a failure where the container needs an agent;
+// a refusal always is. After a failure the agent is told to forget the container.
+Status Register(const node::Config& config, const Prepared& prepared, AgentContact contact,
                 const node::Registration& registration, BorrowedFd mount_namespace);
 
 }  // namespace landgate::hook

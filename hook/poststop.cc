@@ -11,6 +11,11 @@
 #include "oci-specs/state.h"
 
 namespace landgate::hook {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{1000};  // engines wait for this hook
+
+}  // namespace
 
 Status Poststop(const node::Config& config, std::string_view state_json) {
   Result<oci::State> state = oci::DecodeState(state_json, "state");
@@ -28,10 +33,12 @@ Status Poststop(const node::Config& config, std::string_view state_json) {
       (void)unlink((*record)->exec_socket.c_str());  // usually gone: its daemon removes it
     }
     if (!(*record)->agent_socket.empty()) {
-      unregistered = node::UnregisterFromAgent((*record)->agent_socket, state->id);
+      unregistered = node::UnregisterFromAgent((*record)->agent_socket, state->id, kPatience);
     }
   }
   if (Status ok = RemoveContainer(config.run_dir, state->id); !ok) return ok;
+  // One that does not answer sees by itself that the container has ended.
+  if (!unregistered && unregistered.error().status == ExitStatus::kImpossible) return {};
   return unregistered;
 }
 

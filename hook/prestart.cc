@@ -28,70 +28,6 @@
 namespace landgate::hook {
 namespace {
 
-// The files of the container's record, opened before the process leaves the host's mount namespace
-// and written from within the container's. Takes everything away again unless it was completed.
-class RecordFiles {
- public:
-  RecordFiles(std::string run_dir, std::string id)
-      : run_dir_(std::move(run_dir)), id_(std::move(id)) {}
-  RecordFiles(const RecordFiles&) = delete;
-  RecordFiles& operator=(const RecordFiles&) = delete;
-  ~RecordFiles() {
-    if (completed_ || !directory_.valid()) return;
-    // By descriptor: paths are the container's by now. What stays is no record, and poststop or the
-    // next start takes it away.
-    for (const char* name : {"record.json", "floor.json", "plan"}) {
-      (void)unlinkat(directory_.get(), name, 0);
-    }
-    (void)unlinkat(parent_.get(), id_.c_str(), AT_REMOVEDIR);
-  }
-
-  Status Open() {
-    Result<std::string> containers = MakeRunDirectory(run_dir_, "containers");
-    if (!containers) return Forward(containers);
-    if (Status ok = RemoveStale(run_dir_, id_); !ok) return ok;
-    const std::string path = ContainerDirectory(run_dir_, id_);
-    if (mkdir(path.c_str(), 0700) < 0) return SystemError(path, errno);
-    parent_.Reset(open(containers->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    directory_.Reset(open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!parent_.valid() || !directory_.valid()) return SystemError(path, errno);
-    return {};
-  }
-  Status OpenPlan() {
-    Result<UniqueFd> plan = Create("plan", 0444);
-    if (!plan) return Context(ContainerDirectory(run_dir_, id_), plan);
-    plan_ = std::move(*plan);
-    return {};
-  }
-
-  std::string plan_path() const { return ContainerDirectory(run_dir_, id_) + "/plan"; }
-  BorrowedFd plan() const { return plan_; }
-
-  Status Write(const char* name, std::string_view bytes) {
-    Result<UniqueFd> fd = Create(name, 0600);
-    if (!fd) return Forward(fd);
-    if (Status ok = WriteAll(*fd, bytes); !ok) return Context(name, ok);
-    return {};
-  }
-  void Complete() { completed_ = true; }
-
- private:
-  Result<UniqueFd> Create(const char* name, mode_t mode) {
-    UniqueFd fd(openat(directory_.get(), name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-    if (!fd.valid()) return SystemError(name, errno);
-    // Whatever the runtime's umask is: every user of the container reads the plan.
-    if (fchmod(fd.get(), mode) < 0) return SystemError(name, errno);
-    return fd;
-  }
-
-  const std::string run_dir_;
-  const std::string id_;
-  UniqueFd parent_;
-  UniqueFd directory_;
-  UniqueFd plan_;
-  bool completed_ = false;
-};
-
 // Where launcher and plan stand in the container, as the runtime mounted them.
 struct MountedOurs {
   UniqueFd launcher;
@@ -112,12 +48,6 @@ Result<MountedOurs> FindOurs(BorrowedFd root, const sandbox::ObjectId& launcher,
     if (Status ok = MountSetattr(*mount, flags, 0, MS_PRIVATE, false); !ok) return Forward(ok);
   }
   return ours;
-}
-
-Result<UniqueFd> OpenRoot(const std::string& path) {
-  UniqueFd root(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root.valid()) return SystemError("the container's root " + path, errno);
-  return root;
 }
 
 std::string RootPath(const std::string& bundle, const std::string& root_path) {
@@ -316,9 +246,8 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
     node::Registration registration = Describe(*prepared, request, record, root_path);
     registration.floor_json = std::move(placed->floor_json);
     registration.mounts = std::move(placed->mounts);
-    if (Status ok = Register(config, std::move(*agent), registration, container->mount); !ok) {
-      return ok;
-    }
+    Status ok = Register(config, *prepared, std::move(*agent), registration, container->mount);
+    if (!ok) return ok;
   }
   files.Complete();
   return {};

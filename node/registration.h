@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -59,6 +60,10 @@ std::string EncodeRegistration(const Registration& registration);
 // Decodes the object under "register". Strict.
 Result<Registration> DecodeRegistration(std::string_view json);
 
+// How long a hook waits for the agent. An agent that is being restarted answers when it is back:
+// meanwhile its socket accepts, because that is kept for it.
+inline constexpr std::chrono::seconds kAgentPatience{10};
+
 // A connection to the agent; an invalid descriptor where nobody accepts one, or somebody who is
 // neither root nor the user of this process. Costs one connect(2) where there is no agent. It may
 // stay idle: a hook connects while it still is in the host's mount namespace.
@@ -73,7 +78,8 @@ Status RegisterWithAgent(UniqueFd connection, const Registration& registration, 
 Status RegisterWithAgent(const std::string& agent_socket, const Registration& registration,
                          BorrowedFd process, BorrowedFd mount_namespace);
 // No agent is no error: it collects what hung up.
-Status UnregisterFromAgent(const std::string& agent_socket, const std::string& id);
+Status UnregisterFromAgent(const std::string& agent_socket, const std::string& id,
+                           std::chrono::milliseconds patience = kAgentPatience);
 
 }  // namespace landgate::node
 

@@ -19,7 +19,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kPatience{10};
 constexpr size_t kMaxAnswerBytes = 65536;
 constexpr uid_t kOverflowUid = 65534;  // the host's root, in a user namespace that doesn't map it
 
@@ -82,7 +81,7 @@ Status Send(BorrowedFd connection, std::string_view bytes, std::span<const int> 
     if (errno == EPIPE || errno == ECONNRESET) return {};
     if (errno != EAGAIN) return SystemError("agent: sendmsg", errno);
     if (!Wait(connection, POLLOUT, deadline)) {
-      return Impossible("the agent took no message within ten seconds; see its log");
+      return Impossible("the agent took no message in time; see its log");
     }
   }
   (void)shutdown(connection.get(), SHUT_WR);  // fails where the agent has closed already
@@ -103,7 +102,7 @@ Result<std::string> ReceiveAnswer(BorrowedFd connection, steady_clock::time_poin
     if (errno == ECONNRESET) break;
     if (errno != EAGAIN) return SystemError("agent: recv", errno);
     if (!Wait(connection, POLLIN, deadline)) {
-      return Impossible("the agent did not answer within ten seconds; see its log");
+      return Impossible("the agent did not answer in time; see its log");
     }
   }
   if (answer.empty()) return Impossible("the agent closed without an answer; see its log");
@@ -129,8 +128,9 @@ Status JudgeAnswer(std::string_view text) {
   return {};
 }
 
-Status Ask(UniqueFd connection, std::string_view request, std::span<const int> fds) {
-  const auto deadline = steady_clock::now() + kPatience;
+Status Ask(UniqueFd connection, std::string_view request, std::span<const int> fds,
+           std::chrono::milliseconds patience) {
+  const auto deadline = steady_clock::now() + patience;
   if (Status ok = Send(connection, request, fds, deadline); !ok) return ok;
   Result<std::string> answer = ReceiveAnswer(connection, deadline);
   if (!answer) return Forward(answer);
@@ -147,7 +147,7 @@ UniqueFd ConnectToAgent(const std::string& agent_socket) {
   UniqueFd connection(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!connection.valid()) return UniqueFd();
   // A full backlog is an agent that is busy: connect(2) waits as long as an answer would.
-  const timeval patience{kPatience.count(), 0};
+  const timeval patience{kAgentPatience.count(), 0};
   (void)setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
   int connected = 0;
   do {
@@ -165,7 +165,7 @@ Status RegisterWithAgent(UniqueFd connection, const Registration& registration, 
   const std::string request =
       R"({"landgate":{"register":)" + EncodeRegistration(registration) + "}}";
   const std::array<int, 2> fds = {process.get(), mount_namespace.get()};
-  return Ask(std::move(connection), request, fds);
+  return Ask(std::move(connection), request, fds, kAgentPatience);
 }
 
 Status RegisterWithAgent(const std::string& agent_socket, const Registration& registration,
@@ -177,13 +177,14 @@ Status RegisterWithAgent(const std::string& agent_socket, const Registration& re
   return RegisterWithAgent(std::move(connection), registration, process, mount_namespace);
 }
 
-Status UnregisterFromAgent(const std::string& agent_socket, const std::string& id) {
+Status UnregisterFromAgent(const std::string& agent_socket, const std::string& id,
+                           std::chrono::milliseconds patience) {
   UniqueFd connection = ConnectToAgent(agent_socket);
   if (!connection.valid()) return {};
   policy::Json request = policy::Json::object();
   request["landgate"]["unregister"]["id"] = id;
   return Ask(std::move(connection),
-             request.dump(-1, ' ', false, policy::Json::error_handler_t::replace), {});
+             request.dump(-1, ' ', false, policy::Json::error_handler_t::replace), {}, patience);
 }
 
 }  // namespace landgate::node

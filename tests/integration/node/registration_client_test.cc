@@ -181,6 +181,25 @@ TEST_F(RegistrationClient, AnAgentThatDiesOrBabblesIsNoYes) {
   }
 }
 
+TEST_F(RegistrationClient, AnAgentThatNeverAnswersIsWaitedForOnlySoLong) {
+  UniqueFd release[2];
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  release[0].Reset(ends[0]);
+  release[1].Reset(ends[1]);
+  Start([&](int connection) {
+    (void)ReadToEnd(connection);
+    char byte;
+    (void)!read(release[0].get(), &byte, 1);
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  const Status status = UnregisterFromAgent(path_, "c1", std::chrono::milliseconds(50));
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(50));
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().status, ExitStatus::kImpossible);
+  release[1].Reset();
+}
+
 TEST_F(RegistrationClient, NoAgentIsSaidAsSuch) {
   EXPECT_FALSE(AgentAnswers(path_));
   Status status = Register();
