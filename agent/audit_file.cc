@@ -44,9 +44,9 @@ Result<AuditFile> AuditFile::Open(std::string path, uint64_t max_bytes, unsigned
   if (!path.starts_with('/')) return Refuse(path + ": the audit log needs an absolute path");
   AuditFile file(std::move(path), max_bytes, keep);
   if (Status made = MakeDirectories(std::string(Parent(file.path_)), 0750); !made) {
-    return Context("audit log", made);
+    return Forward(made);
   }
-  if (Status opened = file.OpenFile(); !opened) return Context("audit log", opened);
+  if (Status opened = file.OpenFile(); !opened) return Forward(opened);
   return file;
 }
 

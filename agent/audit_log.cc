@@ -242,8 +242,7 @@ class AuditLog::Impl {
   void Tell(bool& complained, const Status& status) {
     if (complained == !status || !options_.complain) return;
     complained = !status;
-    options_.complain(complained ? "audit log: " + status.error().message
-                                 : "audit log: " + file_.path() + ": works again");
+    options_.complain(complained ? status.error().message : file_.path() + ": works again");
   }
 
   static size_t TallyIndex(const AuditRecord& record) {

@@ -106,10 +106,7 @@ Result<UniqueFd> ListenOnControlSocket(const std::string& path, const char* grou
   return socket;
 }
 
-void RemoveControlSocket(const std::string& path, BorrowedFd socket) {
-  // The file's inode is not the socket's; the kernel tells the address it was bound to, which is
-  // the name before it was renamed. A successor that has put its own there answers.
-  (void)shutdown(socket.get(), SHUT_RDWR);  // ours does not answer from now on
+void RemoveControlSocket(const std::string& path) {
   Result<struct sockaddr_un> address = UnixAddress(path);
   if (!address || !CheckReplaceable(path, *address)) return;
   (void)unlink(path.c_str());  // missing already, or next time's stale file

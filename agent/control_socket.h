@@ -19,8 +19,8 @@ inline constexpr const char* kControlGroup = "landgate";
 // on any more; a live one, or anything that is no socket, is an error and stays.
 Result<UniqueFd> ListenOnControlSocket(const std::string& path, const char* group = kControlGroup);
 
-// Removes `path` where it is still the socket that was made by this process; for a clean stop.
-void RemoveControlSocket(const std::string& path, BorrowedFd socket);
+// Removes `path` where it is a socket that nobody listens on (any more); for a clean stop.
+void RemoveControlSocket(const std::string& path);
 
 // "127.0.0.1:9464", "[::1]:9464", "0.0.0.0:9464": a listening TCP socket (config `metrics.listen`).
 Result<UniqueFd> ListenOnTcp(std::string_view address);

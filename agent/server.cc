@@ -323,6 +323,7 @@ void Server::Run() {
   TellStopping();
   log_.info("stopping; {} stay with the holder", Summary());
   control_.reset();
+  RemoveControlSocket(config_.control_socket);
   audit_->Flush();
 }
 
