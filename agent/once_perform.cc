@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <thread>
 #include <utility>
 
+#include "agent/limits.h"
 #include "agent/once_table.h"
 #include "agent/process_stat.h"
 
@@ -23,7 +25,9 @@ constexpr uint64_t kLookNs = 5'000'000;
 // Helpers that die between getting a request and beginning it: nobody kills that many by accident.
 constexpr int kMostClaims = 4;
 
-constexpr int kStackPointerTries = 1000;
+// While a woken thread waits for a processor.
+constexpr int kYields = 20;
+constexpr std::chrono::microseconds kPause{50};
 
 uint64_t NowNs() {
   timespec now{};
@@ -54,19 +58,26 @@ uint64_t Hash(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-std::optional<CallKey> MakeCallKey(const struct seccomp_notif& request,
+std::optional<CallKey> MakeCallKey(const PendingNotification& notification,
                                    std::span<const std::byte> contents) {
+  const struct seccomp_notif& request = notification.request();
   const auto thread = static_cast<pid_t>(request.pid);
-  const std::optional<ProcessStat> stat = ReadProcessStat(thread);
-  // struct seccomp_data has no stack pointer. A thread whose wait is interrupted for good has left
-  // this notification; one that runs for a moment only (a descriptor is being installed, a signal
-  // that waits until after the answer) sleeps again.
+  // struct seccomp_data has no stack pointer. A thread that was woken can't be asked: it leaves
+  // this notification as soon as it gets a processor, or sleeps again (a descriptor was installed,
+  // or signals wait until after the answer). To deny meanwhile would be an answer that it may get.
   std::optional<uint64_t> stack_pointer = ReadStackPointer(thread);
-  for (int again = 0; again < kStackPointerTries && !stack_pointer; ++again) {
-    (void)sched_yield();  // can't fail
+  const auto deadline = Clock::now() + kMemoryDeadline;
+  for (int again = 0; !stack_pointer; ++again) {
+    if (!notification.StillValid() || Clock::now() >= deadline) return std::nullopt;
+    if (again < kYields) {
+      (void)sched_yield();  // can't fail
+    } else {
+      std::this_thread::sleep_for(kPause);
+    }
     stack_pointer = ReadStackPointer(thread);
   }
-  if (!stat || !stack_pointer) return std::nullopt;
+  const std::optional<ProcessStat> stat = ReadProcessStat(thread);
+  if (!stat) return std::nullopt;
   CallKey key;
   key.thread = thread;
   key.thread_start = stat->start;

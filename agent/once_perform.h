@@ -1,7 +1,8 @@
 // An operation with a side effect, performed by a helper on behalf of one system call, at most once
 // however often that call is notified (once.h).
 //
-//   const std::optional<CallKey> key = MakeCallKey(request, what_was_copied);
+//   const std::optional<CallKey> key = MakeCallKey(notification, what_was_copied);
+//   if (!key) return;  // the caller has left: nobody hears the answer
 //   const Once::Outcome outcome =
 //       once.Perform(region, *key, {.operation = "mkdir", …}, notification, timeout);
 //   (void)once.Answer(std::move(notification), outcome);
@@ -30,10 +31,10 @@
 namespace landgate::agent {
 
 // `contents`: what was copied of the caller's memory, and what its descriptors stand for. Nothing:
-// the thread has ended. The hash is the same in every process, for the sake of a successor; a
-// workload that finds two calls with one hash is told the outcome of the first for the second,
-// which only it suffers from.
-std::optional<CallKey> MakeCallKey(const struct seccomp_notif& request,
+// the caller has left this notification, or this process may not trace it. The hash
+// is the same in every process, for the sake of a successor; a workload that finds two calls with
+// one hash is told the outcome of the first for the second, which only it suffers from.
+std::optional<CallKey> MakeCallKey(const PendingNotification& notification,
                                    std::span<const std::byte> contents);
 
 class Once {
