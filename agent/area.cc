@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -113,6 +114,17 @@ void Area::Free(uint32_t index) {
 
 bool Area::InUse(uint32_t index) const {
   return index < kMaxListeners && header_->regions[index].used.load(std::memory_order_acquire) != 0;
+}
+
+void Area::FreeAllBut(const std::set<uint32_t>& keep) {
+  const auto first = static_cast<off_t>(offsetof(Header, regions));
+  off_t at = first;
+  // Hole by hole: to look at a page would take it from the system.
+  while ((at = lseek(memfd_.get(), at, SEEK_DATA)) >= 0) {
+    const auto index = static_cast<uint32_t>((at - first) / static_cast<off_t>(sizeof(Region)));
+    if (!keep.contains(index)) Free(index);
+    at = first + static_cast<off_t>(index + 1) * static_cast<off_t>(sizeof(Region));
+  }
 }
 
 Region& Area::At(uint32_t index) { return header_->regions[index]; }

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "agent/once.h"
 #include "base/result.h"
@@ -75,6 +76,8 @@ class Area {
   void Free(uint32_t index);
   // Whether `index` is a region of this area and in use: blobs in the holder name regions.
   bool InUse(uint32_t index) const;
+  // Of a predecessor's area: what no listener is left for.
+  void FreeAllBut(const std::set<uint32_t>& keep);
   Region& At(uint32_t index);
   uint64_t NextKey();  // for listeners, containers, connections
 

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <utility>
@@ -24,6 +25,18 @@ void Answer(BorrowedFd socket, const std::string& text) {
   // A few hundred bytes into an empty buffer. A hook that has gone needs no answer.
   (void)send(socket.get(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   (void)shutdown(socket.get(), SHUT_WR);
+}
+
+// Bytes that were only looked at: closing on them would reset the connection, and the peer would
+// lose its answer.
+void Drain(BorrowedFd socket) {
+  std::array<char, 65536> bytes;
+  size_t drained = 0;
+  while (drained <= kMaxStateBytes) {
+    const ssize_t got = recv(socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EINTR)) return;
+    if (got > 0) drained += static_cast<size_t>(got);
+  }
 }
 
 }  // namespace
@@ -130,6 +143,7 @@ void Arrivals::Close(uint64_t key) {
   if (found == open_.end()) return;
   Open& open = found->second;
   loop_.Unwatch(open.token, open.connection.socket());
+  Drain(open.connection.socket());
   if (open.connection.spooled()) {
     --spools_;
     holder_.Drop(Kept::kPartial, key);

@@ -1,5 +1,6 @@
 #include "agent/listeners.h"
 
+#include <set>
 #include <utility>
 
 #include "agent/limits.h"
@@ -133,9 +134,9 @@ void Listeners::Ended(uint64_t key, uint32_t region) {
 }
 
 void Listeners::FreeUnusedRegions() {
-  for (uint32_t region = 0; region < kMaxListeners; ++region) {
-    if (!regions_.contains(region) && services_.area->InUse(region)) services_.area->Free(region);
-  }
+  std::set<uint32_t> used;
+  for (const auto& [region, listener] : regions_) used.insert(region);
+  services_.area->FreeAllBut(used);
 }
 
 }  // namespace landgate::agent
