@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,6 +44,12 @@ bool IsListener(BorrowedFd fd) {
          std::string_view(name.data(), static_cast<size_t>(length)) == "anon_inode:seccomp notify";
 }
 
+bool IsListening(BorrowedFd fd) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  return getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &value, &length) == 0 && value != 0;
+}
+
 Result<Message> DecodeListener(std::string_view json, std::vector<UniqueFd> fds) {
   Result<oci::ContainerProcessState> process = oci::DecodeContainerProcessState(json);
   if (!process) return Forward(process);
@@ -64,8 +71,15 @@ Result<Message> DecodeListener(std::string_view json, std::vector<UniqueFd> fds)
 Result<Message> DecodeRegister(const JsonCursor& object, std::vector<UniqueFd> fds) {
   Result<node::Registration> registration = node::DecodeRegistration(object.value().dump());
   if (!registration) return Forward(registration);
-  if (fds.size() != 2) {
-    return Refuse("registration: must come with a pidfd and a mount namespace, and with no other");
+  const bool has_socket = !registration->over_mounts.empty();
+  if (fds.size() != (has_socket ? 3 : 2)) {
+    return Refuse(
+        "registration: must come with a pidfd and a mount namespace, with a socket where there are "
+        "over-mounts, and with no other");
+  }
+  if (has_socket && !IsListening(fds[2])) {
+    return Refuse("registration of " + registration->id +
+                  ": the third descriptor is no listening socket");
   }
   Result<ProcessIdentity> process = IdentityOf(fds[0]);
   if (!process) return Context("registration of " + registration->id, process);
@@ -78,7 +92,9 @@ Result<Message> DecodeRegister(const JsonCursor& object, std::vector<UniqueFd> f
     return Refuse("registration of " + registration->id +
                   ": the second descriptor is no mount namespace");
   }
-  return RegisterMessage{std::move(*registration), std::move(fds[0]), std::move(fds[1])};
+  RegisterMessage message{std::move(*registration), std::move(fds[0]), std::move(fds[1]), {}};
+  if (has_socket) message.launcher_socket = std::move(fds[2]);
+  return message;
 }
 
 Result<Message> DecodeHook(std::string_view json, std::vector<UniqueFd> fds) {

@@ -27,6 +27,7 @@ struct ListenerMessage {
 struct RegisterMessage {
   node::Registration registration;  // pid as this process sees it
   UniqueFd process, mount_namespace;
+  UniqueFd launcher_socket;  // listens; where there are over-mounts
 };
 struct UnregisterMessage {
   std::string id;

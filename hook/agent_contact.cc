@@ -52,10 +52,11 @@ node::Registration Describe(const Prepared& prepared, const Request& request, co
 }
 
 Status Register(const node::Config& config, const Prepared& prepared, AgentContact contact,
-                const node::Registration& registration, BorrowedFd mount_namespace) {
+                const node::Registration& registration, BorrowedFd mount_namespace,
+                BorrowedFd launcher_socket) {
   if (!contact.connection.valid()) return {};
   Status registered = node::RegisterWithAgent(std::move(contact.connection), registration,
-                                              contact.process, mount_namespace);
+                                              contact.process, mount_namespace, launcher_socket);
   // An agent that says no has not got it, and may have another one of that id.
   if (registered || registered.error().status == ExitStatus::kRefused) return registered;
   // One that says nothing counts as none, but may have it or get it yet.

@@ -33,8 +33,10 @@ node::Registration Describe(const Prepared& prepared, const Request& request, co
 
 // Nothing where there is no connection. No answer is a failure where the container needs an agent;
 // a refusal always is. After a failure the agent is told to forget the container.
+// `launcher_socket` goes along where there are over-mounts.
 Status Register(const node::Config& config, const Prepared& prepared, AgentContact contact,
-                const node::Registration& registration, BorrowedFd mount_namespace);
+                const node::Registration& registration, BorrowedFd mount_namespace,
+                BorrowedFd launcher_socket);
 
 }  // namespace landgate::hook
 

@@ -20,9 +20,10 @@ struct Name {
   FrontEnd front_end;
   std::string_view name;
 };
-constexpr std::array<Name, 3> kNames = {{{FrontEnd::kPrecreate, "precreate"},
+constexpr std::array<Name, 4> kNames = {{{FrontEnd::kPrecreate, "precreate"},
                                          {FrontEnd::kInject, "inject"},
-                                         {FrontEnd::kRuntime, "runtime"}}};
+                                         {FrontEnd::kRuntime, "runtime"},
+                                         {FrontEnd::kPrestart, "prestart"}}};
 
 // FNV-1a: a short file name out of a long one. Nobody but the engine chooses what goes in.
 std::string Digest(std::string_view text) {
@@ -80,6 +81,7 @@ Result<oci::HookEntry> MakeHook(const node::Config& config, std::string_view sta
 // Which listeners may stand in config.json, the preferred one first.
 std::vector<ListenerVariant> Acceptable(const node::Config& config, const Request& request,
                                         const Prepared& prepared) {
+  if (prepared.pure) return {ListenerVariant::kNone};
   if (prepared.mode == oci::Mode::kAudit) return {ListenerVariant::kAgent};
   if (request.front_end == FrontEnd::kRuntime ||
       prepared.floor.exec_sessions == policy::ExecSessions::kUnconfined) {
@@ -191,6 +193,7 @@ std::optional<FrontEnd> FrontEndByName(std::string_view name) {
 Result<Prepared> Prepare(const node::Config& config, const Request& request, std::string_view text,
                          std::string_view file) {
   Prepared prepared;
+  prepared.pure = request.front_end == FrontEnd::kPrestart;
   Result<oci::ConfigView> view = oci::ReadConfig(text, file);
   if (!view) return Forward(view);
   prepared.view = std::move(*view);

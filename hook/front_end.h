@@ -24,8 +24,10 @@ enum class FrontEnd {
   kPrecreate,  // podman's hook
   kInject,     // a bundle for plain runc
   kRuntime,    // landgate-runtime, which sees exec sessions itself
+  kPrestart,   // nobody patched it: the prestart hook is all there is (pure_prestart.h)
 };
-std::string_view FrontEndName(FrontEnd front_end);  // "precreate", "inject", "runtime"
+// "precreate", "inject", "runtime", "prestart"
+std::string_view FrontEndName(FrontEnd front_end);
 std::optional<FrontEnd> FrontEndByName(std::string_view name);
 
 // The seccomp listener that config.json asks the runtime for. listenerPath tells which.
@@ -54,10 +56,12 @@ struct Prepared {
   oci::Patched patched;  // `text` is the input's where there are no policies
   ListenerVariant listener = ListenerVariant::kNone;
   std::string exec_socket;  // of ListenerVariant::kRefusal; else empty
+  bool pure = false;        // FrontEnd::kPrestart: the patch is not to be made
 
   // Without an agent that takes it the container must not start.
   bool NeedsAgent(const node::Config& config) const {
-    return config.require_agent || mode == oci::Mode::kAudit || listener == ListenerVariant::kAgent;
+    return config.require_agent || mode == oci::Mode::kAudit || pure ||
+           listener == ListenerVariant::kAgent;
   }
 };
 

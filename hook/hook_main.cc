@@ -31,7 +31,8 @@ The OCI hook of Landgate: Landlock and seccomp for ordinary containers.
   inject           patch a bundle's config.json for plain runc
     --bundle DIR         the bundle's directory
   prestart         state on stdin: verify the patch, place masks and plan; part of the patch
-    --front-end NAME     who patched: precreate, inject or runtime
+    --front-end NAME     who patched: precreate, inject or runtime; without it nobody did, and
+                         the launcher is mounted over the entrypoint (needs landgate-agent)
   createRuntime    the same as prestart
   poststop         state on stdin: remove what prestart left
 
@@ -43,7 +44,7 @@ The OCI hook of Landgate: Landlock and seccomp for ordinary containers.
 
 struct Options {
   std::optional<std::string> config;
-  std::string front_end = "inject";
+  std::string front_end = "prestart";
   std::string policy;
   std::string bundle;
 };
@@ -51,7 +52,8 @@ struct Options {
 Result<Request> MakeRequest(const Options& options) {
   const std::optional<FrontEnd> front_end = FrontEndByName(options.front_end);
   if (!front_end) {
-    return BadUsage("--front-end " + options.front_end + ": must be precreate, inject or runtime");
+    return BadUsage("--front-end " + options.front_end +
+                    ": must be precreate, inject, runtime or prestart");
   }
   return Request{*front_end, options.policy, ""};
 }

@@ -19,7 +19,10 @@
 #include "hook/agent_contact.h"
 #include "hook/container_entry.h"
 #include "hook/exec_refusal.h"
+#include "hook/placement.h"
+#include "hook/pure_prestart.h"
 #include "hook/record.h"
+#include "hook/record_files.h"
 #include "oci-specs/state.h"
 #include "sandbox/compile.h"
 #include "sandbox/masks.h"
@@ -105,11 +108,6 @@ Result<UniqueFd> TakeBundle(const node::Config& config, const Record& record) {
   return bundle;
 }
 
-struct Placed {
-  std::string floor_json;
-  sandbox::MountSteps mounts;
-};
-
 // In the container's mount namespace from here on.
 Result<Placed> PlaceFloor(const Prepared& prepared, const ContainerNamespaces& container,
                           const std::string& root_path, const sandbox::ObjectId& plan_source,
@@ -120,22 +118,9 @@ Result<Placed> PlaceFloor(const Prepared& prepared, const ContainerNamespaces& c
   Result<MountedOurs> ours = FindOurs(*root, record.launcher, plan_source);
   if (!ours) return Forward(ours);
 
-  sandbox::CompileInput input;
-  input.policies = prepared.policies;
-  input.landlock_abi = LandlockAbi();
-  input.own_network_namespace = container.own_network_namespace;
-  input.own_pid_namespace = container.own_pid_namespace;
-  input.closed_again = prepared.patched.opened_syscalls;
-  input.closed_errno = prepared.patched.profile_errno;
-  Result<sandbox::Floor> floor = sandbox::Compile(input, *root);
+  Result<sandbox::Floor> floor = CompileFor(prepared, container, *root);
   if (!floor) return Forward(floor);
-
-  const std::string plan = sandbox::EncodePlan(floor->plan);
-  if (plan.size() > sandbox::kMaxPlanBytes) {
-    return Refuse("the plan of this container is larger than " +
-                  std::to_string(sandbox::kMaxPlanBytes) + " bytes; use fewer rules");
-  }
-  if (Status ok = WriteAll(files.plan(), plan); !ok) return Context("plan", ok);
+  if (Status ok = WritePlan(floor->plan, files); !ok) return Forward(ok);
   if (Status ok = sandbox::PlaceMounts(floor->mounts, container.mount, *root); !ok) {
     return Forward(ok);
   }
@@ -144,7 +129,9 @@ Result<Placed> PlaceFloor(const Prepared& prepared, const ContainerNamespaces& c
   if (Status ok = MoveMountOnto(plan_clone, ours->empty_plan); !ok) {
     return Context("/dev/lg.plan", ok);
   }
-  Placed placed{sandbox::FloorJson(*floor), std::move(floor->mounts)};
+  Placed placed;
+  placed.floor_json = sandbox::FloorJson(*floor);
+  placed.mounts = std::move(floor->mounts);
   if (Status ok = files.Write("floor.json", placed.floor_json); !ok) return Forward(ok);
   if (Status ok = files.Write("record.json", EncodeRecord(record)); !ok) return Forward(ok);
   return placed;
@@ -163,22 +150,29 @@ Result<Placed> Confine(const node::Config& config, const Prepared& prepared,
   Result<sandbox::ObjectId> plan = IdentifyFile(files.plan());
   if (!plan) return Forward(plan);
   record.plan = *plan;
-  Result<UniqueFd> clone = CloneFile(container, files.plan_path());
-  if (!clone) return Context("plan", clone);
-  const uint64_t flags =
-      abi::kMountAttrRdonly | abi::kMountAttrNosuid | abi::kMountAttrNodev | abi::kMountAttrNoexec;
-  if (Status ok = MountSetattr(*clone, flags, 0, MS_PRIVATE, false); !ok) return Forward(ok);
+  Result<UniqueFd> clone = ClonePlan(container, files);
+  if (!clone) return Forward(clone);
   return PlaceFloor(prepared, container, root_path, *plan_source, *clone, files, record);
 }
 
 // Audit mode: the record is all that is left behind.
 Result<Placed> Watch(RecordFiles& files, const Record& record) {
-  fprintf(stderr,
-          "landgate-hook: container %s runs in audit mode: NOTHING is enforced, what its policies "
-          "would deny is only written to the agent's audit log\n",
-          record.id.c_str());
   if (Status ok = files.Write("record.json", EncodeRecord(record)); !ok) return Forward(ok);
   return Placed{};
+}
+
+Result<Placed> Place(const node::Config& config, const Prepared& prepared,
+                     const ContainerNamespaces& container, const std::string& root_path,
+                     RecordFiles& files, Record& record) {
+  if (prepared.mode == oci::Mode::kAudit) {
+    fprintf(stderr,
+            "landgate-hook: container %s runs in audit mode: NOTHING is enforced, what its "
+            "policies would deny is only written to the agent's audit log\n",
+            record.id.c_str());
+  }
+  if (prepared.pure) return StandIn(config, prepared, container, root_path, files, record);
+  if (prepared.mode == oci::Mode::kAudit) return Watch(files, record);
+  return Confine(config, prepared, container, root_path, files, record);
 }
 
 }  // namespace
@@ -199,7 +193,13 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
   Result<Prepared> prepared = Prepare(config, request, *text, file);
   if (!prepared) return Forward(prepared);
   if (prepared->policies.empty()) return {};
-  if (Status ok = Verify(config, *prepared, file); !ok) return ok;
+  if (prepared->pure) {
+    // One of our front ends was here too: its own prestart hook does what is to be done.
+    if (prepared->view.patched || prepared->view.listener_path == config.agent_socket) return {};
+    if (Status ok = CheckPure(*prepared, file); !ok) return ok;
+  } else if (Status ok = Verify(config, *prepared, file); !ok) {
+    return ok;
+  }
 
   Result<ContainerNamespaces> container = OpenNamespaces(state->pid);
   if (!container) return Forward(container);
@@ -214,7 +214,8 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
   record.start_time = *start_time;
   record.policies = NamesOf(prepared->policies);
   record.mode = prepared->mode;
-  record.exec_sessions = prepared->floor.exec_sessions;
+  record.exec_sessions =
+      prepared->pure ? policy::ExecSessions::kUnconfined : prepared->floor.exec_sessions;
   record.listener = prepared->listener;
   record.exec_socket = prepared->exec_socket;
   if (agent->connection.valid()) record.agent_socket = config.agent_socket;
@@ -238,15 +239,15 @@ Status Prestart(const node::Config& config, Request request, std::string_view st
     if (Status ok = StartExecRefusal(prepared->exec_socket, kExecRefusalPatience); !ok) return ok;
   }
   const std::string root_path = RootPath(record.bundle, prepared->view.root_path);
-  Result<Placed> placed = prepared->mode == oci::Mode::kAudit
-                              ? Watch(files, record)
-                              : Confine(config, *prepared, *container, root_path, files, record);
+  Result<Placed> placed = Place(config, *prepared, *container, root_path, files, record);
   if (!placed) return Forward(placed);
   if (agent->connection.valid()) {
     node::Registration registration = Describe(*prepared, request, record, root_path);
     registration.floor_json = std::move(placed->floor_json);
     registration.mounts = std::move(placed->mounts);
-    Status ok = Register(config, *prepared, std::move(*agent), registration, container->mount);
+    registration.over_mounts = std::move(placed->over_mounts);
+    Status ok = Register(config, *prepared, std::move(*agent), registration, container->mount,
+                         placed->launcher_socket);
     if (!ok) return ok;
   }
   files.Complete();

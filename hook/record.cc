@@ -255,7 +255,7 @@ Status RemoveStale(const std::string& run_dir, const std::string& id) {
 Status RemoveContainer(const std::string& run_dir, const std::string& id) {
   const std::string directory = ContainerDirectory(run_dir, id);
   // The record first: a directory that is half gone is one without a record.
-  for (const char* name : {"record.json", "floor.json", "plan"}) {
+  for (const char* name : kRecordFiles) {
     const std::string path = Join(directory, name);
     if (unlink(path.c_str()) < 0 && errno != ENOENT && errno != ENOTDIR) {
       return SystemError(path, errno);

@@ -1,9 +1,10 @@
 // RUNDIR/containers/ID: what prestart leaves for the other programs about a container that it gave
 // a floor. poststop takes it away.
 //
-//   plan         what /dev/lg.plan shows in the container (0444); not in audit mode
-//   floor.json   the compiled floor (sandbox::FloorJson); not in audit mode
-//   record.json  this file's Record, written last: without it the container has none
+//   plan           what /dev/lg.plan shows in the container (0444); not in audit mode
+//   floor.json     the compiled floor (sandbox::FloorJson); not in audit mode
+//   launcher.sock  in the pure prestart shape: where the launcher asks the agent for room
+//   record.json    this file's Record, written last: without it the container has none
 //
 // The directory is 0700 and belongs to who runs the hooks. Not thread-safe among writers of one ID;
 // runtimes run the hooks of a container one after the other.
@@ -49,6 +50,9 @@ Result<Record> DecodeRecord(std::string_view json, std::string_view file);
 // Makes RUNDIR and RUNDIR/NAME (0700) and refuses a directory that somebody else owns or can write.
 Result<std::string> MakeRunDirectory(const std::string& run_dir, std::string_view name);
 
+// What may lie in a container's directory.
+inline constexpr const char* kRecordFiles[] = {"record.json", "floor.json", "plan",
+                                               "launcher.sock"};
 std::string ContainerDirectory(const std::string& run_dir, const std::string& id);
 // Absent: the container has no record. An unreadable record is an error, never "none".
 Result<std::optional<Record>> ReadRecord(const std::string& run_dir, const std::string& id);

@@ -1,7 +1,8 @@
 // What a hook tells the agent about a container, and how: one JSON object with descriptors over the
 // agent's socket, answered by one JSON object.
 //
-//   {"landgate": {"register": {…}}}        with [pidfd, mount namespace] as SCM_RIGHTS
+//   {"landgate": {"register": {…}}}        with [pidfd, mount namespace] as SCM_RIGHTS, and where
+//                                          there are over-mounts the launcher's socket
 //   {"landgate": {"unregister": {"id": "…"}}}
 //   answer: {"ok": true} or {"error": "…"}
 //
@@ -73,8 +74,10 @@ bool AgentAnswers(const std::string& agent_socket);
 // Impossible: no agent, or none that answered within ten seconds; Refuse: it says no, with its
 // reason. After any failure but the first the agent may have the container all the same:
 // UnregisterFromAgent.
+// `launcher_socket` is sent where there are over-mounts: it listens, and the launcher connects to
+// it.
 Status RegisterWithAgent(UniqueFd connection, const Registration& registration, BorrowedFd process,
-                         BorrowedFd mount_namespace);
+                         BorrowedFd mount_namespace, BorrowedFd launcher_socket = BorrowedFd(-1));
 Status RegisterWithAgent(const std::string& agent_socket, const Registration& registration,
                          BorrowedFd process, BorrowedFd mount_namespace);
 // No agent is no error: it collects what hung up.

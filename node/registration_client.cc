@@ -50,7 +50,7 @@ bool IsTrusted(BorrowedFd connection) {
 // Sends what fits; descriptors go with the first byte. EAGAIN: the agent reads slowly.
 ssize_t SendSome(BorrowedFd connection, std::string_view bytes, std::span<const int> fds) {
   iovec io{const_cast<char*>(bytes.data()), bytes.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(2 * sizeof(int))> control{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(3 * sizeof(int))> control{};
   msghdr message{};
   message.msg_iov = &io;
   message.msg_iovlen = 1;
@@ -161,11 +161,13 @@ UniqueFd ConnectToAgent(const std::string& agent_socket) {
 bool AgentAnswers(const std::string& agent_socket) { return ConnectToAgent(agent_socket).valid(); }
 
 Status RegisterWithAgent(UniqueFd connection, const Registration& registration, BorrowedFd process,
-                         BorrowedFd mount_namespace) {
+                         BorrowedFd mount_namespace, BorrowedFd launcher_socket) {
   const std::string request =
       R"({"landgate":{"register":)" + EncodeRegistration(registration) + "}}";
-  const std::array<int, 2> fds = {process.get(), mount_namespace.get()};
-  return Ask(std::move(connection), request, fds, kAgentPatience);
+  const std::array<int, 3> all = {process.get(), mount_namespace.get(), launcher_socket.get()};
+  const std::span<const int> fds(all);
+  return Ask(std::move(connection), request, fds.first(registration.over_mounts.empty() ? 2 : 3),
+             kAgentPatience);
 }
 
 Status RegisterWithAgent(const std::string& agent_socket, const Registration& registration,

@@ -408,18 +408,33 @@ Status ReadAnnotationMap(const JsonText& document, const JsonNode* annotations, 
   return {};
 }
 
+Status ReadStrings(const JsonText& document, const JsonNode* list, const std::string& pointer,
+                   std::vector<std::string>& into) {
+  if (list == nullptr || list->IsNull()) return {};
+  if (!list->IsArray()) return document.Fail(pointer, "must be an array");
+  for (const JsonNode& item : list->children()) {
+    if (!item.IsString()) return document.Fail(pointer, "must hold strings alone");
+    into.push_back(item.String());
+  }
+  return {};
+}
+
 Status ReadProcess(const JsonText& document, const JsonNode* process, ConfigView& view) {
   if (process == nullptr || process->IsNull()) return {};
   if (!process->IsObject()) return document.Fail("/process", "must be an object");
-  if (Status ok = RefuseLookalikes(document, *process, "/process", {"args", "user"}); !ok)
+  if (Status ok = RefuseLookalikes(document, *process, "/process", {"args", "user", "cwd", "env"});
+      !ok) {
     return ok;
-  if (const JsonNode* args = process->Find("args"); args != nullptr && !args->IsNull()) {
-    if (!args->IsArray()) return document.Fail("/process/args", "must be an array");
-    for (const JsonNode& arg : args->children()) {
-      if (!arg.IsString()) return document.Fail("/process/args", "must hold strings alone");
-      view.args.push_back(arg.String());
-    }
   }
+  if (Status ok = ReadStrings(document, process->Find("args"), "/process/args", view.args); !ok) {
+    return ok;
+  }
+  if (Status ok = ReadStrings(document, process->Find("env"), "/process/env", view.env); !ok) {
+    return ok;
+  }
+  Result<std::string> cwd = StringMember(document, process, "cwd", "/process/cwd");
+  if (!cwd) return Forward(cwd);
+  view.cwd = std::move(*cwd);
   view.patched = !view.args.empty() && view.args[0] == kLauncherPath;
   const JsonNode* user = process->Find("user");
   if (user == nullptr || user->IsNull()) return {};

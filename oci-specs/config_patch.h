@@ -64,6 +64,8 @@ Result<Patched> PatchConfig(std::string_view config_json, std::string_view file,
 struct ConfigView {
   std::map<std::string, std::string> annotations;
   std::vector<std::string> args;
+  std::vector<std::string> env;
+  std::string cwd;        // process.cwd; empty where it is not given
   std::string root_path;  // root.path as written
   std::string cgroups_path;
   uint32_t uid = 0, gid = 0;
