@@ -21,6 +21,7 @@
 #include "base/files.h"
 #include "base/paths.h"
 #include "node/policies.h"
+#include "node/registration.h"
 
 namespace landgate::ctl {
 namespace {
@@ -194,6 +195,33 @@ Item CheckRunDirectory(const Config& config) {
   return item;
 }
 
+// Whether there is an agent, and what follows: it takes one to confine exec sessions in hook mode,
+// and for audit mode.
+Item CheckAgent(const Config& config) {
+  Item item{"agent", "Agent", State::kOk, "answers on " + config.agent_socket, "", nullptr};
+  const bool answers = node::AgentAnswers(config.agent_socket);
+  item.data = {
+      {"socket", config.agent_socket}, {"answers", answers}, {"required", config.require_agent}};
+  if (answers) return item;
+  const std::string start =
+      config.rootless ? "systemctl --user start landgate-agent" : "systemctl start landgate-agent";
+  item.state = config.require_agent ? State::kMissing : State::kInfo;
+  if (access(config.agent_socket.c_str(), W_OK) != 0 && errno == EACCES) {
+    item.state = State::kInfo;
+    item.detail = config.agent_socket + ": not for this user to ask";
+    item.remedy = "run check as the user who runs the hooks";
+    return item;
+  }
+  item.detail = "none on " + config.agent_socket;
+  item.detail += config.require_agent
+                     ? ", and requireAgent is set: no container starts under a policy"
+                     : ": policies hold all the same; podman exec and runc exec into containers "
+                       "prepared by hooks are refused, and there is no audit mode";
+  item.remedy = "start it (" + start + ", or landgate-agent in the foreground)";
+  if (!config.require_agent) item.remedy = "to have them, " + item.remedy;
+  return item;
+}
+
 // --- engines
 // --------------------------------------------------------------------------------------
 
@@ -316,12 +344,14 @@ Section CheckNode(const Result<Config>& config) {
   if (programs) {
     section.items.push_back(CheckProgram(*programs, "landgate-hook"));
     section.items.push_back(CheckProgram(*programs, "landgate-runtime"));
+    section.items.push_back(CheckProgram(*programs, "landgate-agent"));
   }
   if (!config) return section;
   section.items.push_back(CheckLauncher(*config));
   CheckPolicies(*config, section.items);
   CheckNamedPolicies(*config, section.items);
   section.items.push_back(CheckRunDirectory(*config));
+  section.items.push_back(CheckAgent(*config));
   return section;
 }
 
