@@ -125,7 +125,9 @@ Result<UniqueFd> ListenOnTcp(std::string_view address) {
   hints.ai_family = bracketed ? AF_INET6 : AF_INET;
   hints.ai_socktype = SOCK_STREAM;
   struct addrinfo* found = nullptr;
-  if (host.empty() || port.empty() ||
+  uint16_t number = 0;  // getaddrinfo takes 99999 for 34463
+  const auto [end, wrong] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (host.empty() || port.empty() || wrong != std::errc() || end != port.data() + port.size() ||
       getaddrinfo(std::string(host).c_str(), port.c_str(), &hints, &found) != 0) {
     return Refuse(place + ": not an address and a port, as in 127.0.0.1:9464 or [::1]:9464");
   }

@@ -96,9 +96,10 @@ int PrintLog(const Options& options, const node::Config& config) {
     unreadable += PrintFile(file->get(), options);
   }
   if (unreadable > 0) {
-    return PrintError(Refuse(config.audit.file + ": " + std::to_string(unreadable) +
-                             " lines are no audit records and were left out")
-                          .value());
+    const char* rest = unreadable == 1 ? " line is no audit record" : " lines are no audit records";
+    return PrintError(
+        Refuse(config.audit.file + ": " + std::to_string(unreadable) + rest + "; left out")
+            .value());
   }
   return 0;
 }
