@@ -41,10 +41,11 @@ void Drain(BorrowedFd socket) {
 
 }  // namespace
 
-Result<Arrivals::Open> Arrivals::Admit(uint64_t key, UniqueFd socket, UniqueFd spool) {
+Result<Arrivals::Open> Arrivals::Admit(uint64_t key, UniqueFd socket, UniqueFd spool,
+                                       std::string launcher_of) {
   Result<Peer> peer = PeerOf(socket);
   if (!peer) return Forward(peer);
-  if (!MayTalk(*peer)) {
+  if (launcher_of.empty() && !MayTalk(*peer)) {
     return landgate::Refuse("uid " + std::to_string(peer->uid) + " (pid " +
                             std::to_string(peer->pid) +
                             ") may not talk to the agent: root and the agent's own user may");
@@ -55,12 +56,14 @@ Result<Arrivals::Open> Arrivals::Admit(uint64_t key, UniqueFd socket, UniqueFd s
   if (!spool.valid()) {
     Connection connection(key, std::move(socket),
                           [this, key](BorrowedFd fd) { return KeepSpool(key, fd); });
-    return Open{.connection = std::move(connection), .peer = *peer};
+    return Open{
+        .connection = std::move(connection), .peer = *peer, .launcher_of = std::move(launcher_of)};
   }
   Result<Connection> connection = Connection::Resume(key, std::move(socket), std::move(spool));
   if (!connection) return Forward(connection);
   ++spools_;
-  return Open{.connection = std::move(*connection), .peer = *peer};
+  return Open{
+      .connection = std::move(*connection), .peer = *peer, .launcher_of = std::move(launcher_of)};
 }
 
 Status Arrivals::KeepSpool(uint64_t key, BorrowedFd spool) {
@@ -73,8 +76,8 @@ Status Arrivals::KeepSpool(uint64_t key, BorrowedFd spool) {
   return {};
 }
 
-void Arrivals::Add(uint64_t key, UniqueFd socket, UniqueFd spool) {
-  Result<Open> admitted = Admit(key, std::move(socket), std::move(spool));
+void Arrivals::Add(uint64_t key, UniqueFd socket, UniqueFd spool, std::string launcher_of) {
+  Result<Open> admitted = Admit(key, std::move(socket), std::move(spool), std::move(launcher_of));
   if (!admitted) {
     refused_(admitted.error().message);
     holder_.Drop(Kept::kPartial, key);
@@ -112,7 +115,30 @@ void Arrivals::Read(uint64_t key) {
   }
 }
 
+void Arrivals::TellKept(BorrowedFd socket) {
+  constexpr std::string_view kKept = "kept\n";
+  // Into an empty buffer; a launcher that has gone needs no answer.
+  (void)send(socket.get(), kKept.data(), kKept.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void Arrivals::FinishLauncher(Open& open) {
+  Status outcome;
+  Result<Message> message = DecodeMessage(open.connection.text(), open.connection.TakeFds());
+  if (!message) {
+    outcome = Forward(message);
+  } else if (const auto* listener = std::get_if<ListenerMessage>(&*message);
+             !listener || listener->process.state.id != open.launcher_of) {
+    outcome = landgate::Refuse("a launcher hands over the listener of its own container");
+  } else {
+    outcome = deliver_(std::move(*message), open.connection.key());
+  }
+  if (outcome) return TellKept(open.connection.socket());
+  refused_("the launcher of container " + Printable(open.launcher_of) + ": " +
+           Printable(outcome.error().message));
+}
+
 void Arrivals::Finish(Open& open) {
+  if (!open.launcher_of.empty()) return FinishLauncher(open);
   const std::string_view text = open.connection.text();
   const bool hook = IsFromHook(text);
   Result<Message> message = DecodeMessage(text, open.connection.TakeFds());

@@ -34,7 +34,11 @@ class Arrivals {
       : loop_(loop), holder_(holder), deliver_(std::move(deliver)), refused_(std::move(refused)) {}
 
   // One that the holder keeps under `key`; `spool` of a predecessor, or none.
-  void Add(uint64_t key, UniqueFd socket, UniqueFd spool);
+  // `launcher_of`: the id of the container whose launcher it is (launcher_start.h); it may hand
+  // over that container's listener and nothing else, and is told when it is served.
+  void Add(uint64_t key, UniqueFd socket, UniqueFd spool, std::string launcher_of = {});
+  // What a launcher is told whose listener is served.
+  static void TellKept(BorrowedFd socket);
   size_t size() const { return open_.size(); }
 
  private:
@@ -42,9 +46,11 @@ class Arrivals {
     Connection connection;
     Peer peer;
     Loop::Token token = 0;
-    int tries = 0;  // without room for its descriptors
+    int tries = 0;            // without room for its descriptors
+    std::string launcher_of;  // empty: a runtime or a hook
   };
-  Result<Open> Admit(uint64_t key, UniqueFd socket, UniqueFd spool);
+  Result<Open> Admit(uint64_t key, UniqueFd socket, UniqueFd spool, std::string launcher_of);
+  void FinishLauncher(Open& open);
   Status KeepSpool(uint64_t key, BorrowedFd spool);
   void Read(uint64_t key);
   void Finish(Open& open);

@@ -78,6 +78,10 @@ uint64_t LauncherStarts::ContainerOf(std::string_view blob) {
 }
 
 Status LauncherStarts::Expect(uint64_t key, ContainerPtr container, BorrowedFd socket) {
+  for (const auto& [socket_key, expected] : expected_) {
+    // The same registration, read a second time after its agent was replaced.
+    if (expected.container->key == container->key) return {};
+  }
   const std::string blob = std::string(kBlob) + std::to_string(container->key);
   if (Status kept = holder_.Keep(Kept::kSocket, key, blob, socket); !kept) {
     return Context("the launcher's socket", kept);
@@ -166,7 +170,7 @@ void LauncherStarts::Finish(uint64_t key, uint64_t connection, UniqueFd fd, cons
 
 void LauncherStarts::Resume(uint64_t connection, UniqueFd fd, const Container& container) {
   Say(fd, "ready " + container.id() + "\n");
-  admit_(connection, std::move(fd));
+  admit_(connection, std::move(fd), container.id());
 }
 
 void LauncherStarts::Forget(uint64_t container) {

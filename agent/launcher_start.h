@@ -34,8 +34,10 @@ namespace landgate::agent {
 
 class LauncherStarts {
  public:
-  // The launcher has been told that it may go on; `connection` is a kConnection of the holder.
-  using Admit = std::function<void(uint64_t connection, UniqueFd socket)>;
+  // The launcher has been told that it may go on; `connection` is a kConnection of the holder,
+  // `container` the id of the launcher's.
+  using Admit =
+      std::function<void(uint64_t connection, UniqueFd socket, const std::string& container)>;
   LauncherStarts(Loop& loop, Holder& holder, HelperPool& helpers, AuditSink& audit,
                  spdlog::logger& log, Admit admit)
       : loop_(loop),

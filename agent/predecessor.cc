@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/holder_message.h"
 #include "agent/listener_blob.h"
 
 namespace landgate::agent {
@@ -18,6 +19,9 @@ void Place(KeptObject object, Predecessor* sorted) {
       return;
     case Kept::kConnection:
       sorted->connections[object.key].socket = std::move(object.fd);
+      if (const Result<uint64_t> socket = DecodeSocketKey(object.blob)) {
+        sorted->connections[object.key].accepted_on = *socket;
+      }
       return;
     case Kept::kPartial:
       sorted->connections[object.key].spool = std::move(object.fd);
@@ -60,6 +64,7 @@ Predecessor Sort(std::vector<KeptObject> kept) {
     if (read == sorted.connections.end()) continue;
     sorted.leftovers.emplace_back(Kept::kPartial, read->first);
     sorted.leftovers.emplace_back(Kept::kConnection, read->first);
+    sorted.delivered.push_back(std::move(read->second));
     sorted.connections.erase(read);
   }
   std::erase_if(sorted.connections, [&sorted](const auto& connection) {

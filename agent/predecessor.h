@@ -19,12 +19,14 @@ struct Predecessor {
     UniqueFd registration, process, mount_namespace;
   };
   struct KeptConnection {
-    UniqueFd socket, spool;  // spool: not valid where there is none
+    UniqueFd socket, spool;    // spool: not valid where there is none
+    uint64_t accepted_on = 0;  // key of the kSocket
   };
   UniqueFd area;
   std::vector<KeptObject> sockets;
   std::map<uint64_t, KeptContainer> containers;
   std::map<uint64_t, KeptConnection> connections;
+  std::vector<KeptConnection> delivered;  // their listeners are kept: nothing more is read
   std::vector<KeptObject> listeners;      // by key
   std::map<uint64_t, UniqueFd> sessions;  // by their listeners' keys
   // Parts of what was being given to the holder when the process died: to be dropped.

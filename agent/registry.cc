@@ -176,6 +176,14 @@ ContainerPtr Registry::ByKey(uint64_t key) const {
   return entry == by_key_.end() ? nullptr : entry->second.container;
 }
 
+ContainerPtr Registry::ByProcess(pid_t pid) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, entry] : by_key_) {
+    if (entry.container->registration.pid == pid && !entry.ended) return entry.container;
+  }
+  return nullptr;
+}
+
 bool Registry::MayAttach(uint64_t container) const {
   const std::lock_guard lock(mutex_);
   const auto entry = by_key_.find(container);

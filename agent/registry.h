@@ -45,6 +45,7 @@ class Registry : public Inventory {
 
   ContainerPtr ById(const std::string& id) const;  // null: not registered
   ContainerPtr ByKey(uint64_t key) const;
+  ContainerPtr ByProcess(pid_t pid) const;  // whose first process has that number, and lives
 
   // Room for one more listener of that container?
   bool MayAttach(uint64_t container) const;

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -20,7 +21,10 @@
 #include "agent/control_api.h"
 #include "agent/control_socket.h"
 #include "agent/events.h"
+#include "agent/helper_pool.h"
 #include "agent/holder_confine.h"
+#include "agent/holder_message.h"
+#include "agent/launcher_start.h"
 #include "agent/limits.h"
 #include "agent/listeners.h"
 #include "agent/log.h"
@@ -49,16 +53,20 @@ class Server {
  private:
   Status OpenOutputs();
   Status TakeOver(std::vector<KeptObject> kept);
-  Status OpenArea(UniqueFd memfd);
+  Status OpenArea(UniqueFd memfd, bool needed);
+  void StartHelpers();
   void RestoreContainers(Predecessor& predecessor);
   void RestoreListeners(Predecessor& predecessor);
   Status OpenSocket(std::vector<KeptObject> predecessors);
+  void RestoreConnections(Predecessor& predecessor);
+  void Arrive(uint64_t key, uint64_t accepted_on, UniqueFd socket, UniqueFd spool);
   Status StartControl();
   Status WatchSignals();
   void OnSignal();
   void WatchProcess(const Container& container);
   void ForgetProcess(const Container& container);
   Status Deliver(Message message, uint64_t connection);
+  Status Register(RegisterMessage message);
   void RefusedPeer(const std::string& why);
   void FeedWatchdogEvery(std::chrono::microseconds interval);
   std::string Summary() const;
@@ -74,6 +82,9 @@ class Server {
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<Listeners> listeners_;
   std::unique_ptr<Arrivals> arrivals_;
+  std::unique_ptr<HelperPool> helpers_;
+  std::unique_ptr<LauncherStarts> launchers_;
+  std::set<uint64_t> own_sockets_;  // in the holder: the agent's, all others are launchers'
   UniqueFd signals_;
   UniqueFd control_socket_, metrics_socket_;
   std::unique_ptr<ControlApi> control_;
@@ -133,7 +144,10 @@ Status Server::Start() {
   Result<std::unique_ptr<Holder>> holder =
       Holder::Connect(config_.holder_socket, "/proc/self/exe", &kept, [this](KeptObject object) {
         auto shared = std::make_shared<KeptObject>(std::move(object));
-        loop_->Post([this, shared] { arrivals_->Add(shared->key, std::move(shared->fd), {}); });
+        loop_->Post([this, shared] {
+          const Result<uint64_t> socket = DecodeSocketKey(shared->blob);
+          Arrive(shared->key, socket ? *socket : 0, std::move(shared->fd), {});
+        });
       });
   if (!holder) return Context("holder", holder);
   holder_ = std::move(*holder);
@@ -147,18 +161,23 @@ Status Server::Start() {
   return {};
 }
 
-Status Server::OpenArea(UniqueFd memfd) {
+// A predecessor's that this version can't read is no loss where no listener has anything in it.
+Status Server::OpenArea(UniqueFd memfd, bool needed) {
   const bool inherited = memfd.valid();
   Result<Area> area = inherited ? Area::Open(std::move(memfd)) : Area::Create();
-  if (!area) return Context("the memory of the agent before this one", area);
+  const bool made = !inherited || (!area && !needed);
+  if (!area && made && inherited) area = Area::Create();
+  if (!area) return Forward(area);
   area_ = std::make_unique<Area>(std::move(*area));
-  if (inherited) return {};
+  if (!made) return {};
   return holder_->Keep(Kept::kArea, 0, {}, area_->memfd());
 }
 
 Status Server::TakeOver(std::vector<KeptObject> kept) {
   Predecessor predecessor = Sort(std::move(kept));
-  if (Status open = OpenArea(std::move(predecessor.area)); !open) return open;
+  if (Status open = OpenArea(std::move(predecessor.area), !predecessor.listeners.empty()); !open) {
+    return open;
+  }
   const Services services{
       .area = area_.get(), .holder = holder_.get(), .audit = audit_.get(), .metrics = &metrics_};
   registry_ = std::make_unique<Registry>(
@@ -172,14 +191,51 @@ Status Server::TakeOver(std::vector<KeptObject> kept) {
         return Deliver(std::move(message), connection);
       },
       [this](const std::string& why) { RefusedPeer(why); });
+  StartHelpers();
   for (const auto& [kind, key] : predecessor.leftovers) holder_->Drop(kind, key);
   RestoreContainers(predecessor);
   RestoreListeners(predecessor);
   if (Status open = OpenSocket(std::move(predecessor.sockets)); !open) return open;
-  for (auto& [key, connection] : predecessor.connections) {
-    arrivals_->Add(key, std::move(connection.socket), std::move(connection.spool));
-  }
+  RestoreConnections(predecessor);
   return {};
+}
+
+void Server::StartHelpers() {
+  HelperPool::Options options;
+  options.command = {"/proc/self/exe", "helper"};
+  options.area = area_->memfd();
+  helpers_ = std::make_unique<HelperPool>(std::move(options));
+  launchers_ = std::make_unique<LauncherStarts>(
+      *loop_, *holder_, *helpers_, *audit_, log_,
+      [this](uint64_t connection, UniqueFd socket, const std::string& container) {
+        arrivals_->Add(connection, std::move(socket), {}, container);
+      });
+}
+
+// From a runtime, a hook, or a launcher that stands on its container's entrypoint.
+void Server::Arrive(uint64_t key, uint64_t accepted_on, UniqueFd socket, UniqueFd spool) {
+  if (own_sockets_.contains(accepted_on)) {
+    return arrivals_->Add(key, std::move(socket), std::move(spool));
+  }
+  if (launchers_->Owns(accepted_on)) {
+    return launchers_->Start(accepted_on, key, std::move(socket));
+  }
+  // Its launcher was taken off already; whether it was told so nobody knows.
+  const Result<Peer> peer = PeerOf(socket);
+  const ContainerPtr container = peer ? registry_->ByProcess(peer->pid) : nullptr;
+  if (container && !container->registration.over_mounts.empty()) {
+    return launchers_->Resume(key, std::move(socket), *container);
+  }
+  holder_->Drop(Kept::kConnection, key);
+}
+
+void Server::RestoreConnections(Predecessor& predecessor) {
+  for (auto& [key, connection] : predecessor.connections) {
+    Arrive(key, connection.accepted_on, std::move(connection.socket), std::move(connection.spool));
+  }
+  for (const Predecessor::KeptConnection& connection : predecessor.delivered) {
+    if (!own_sockets_.contains(connection.accepted_on)) Arrivals::TellKept(connection.socket);
+  }
 }
 
 void Server::RestoreContainers(Predecessor& predecessor) {
@@ -213,8 +269,14 @@ Status Server::OpenSocket(std::vector<KeptObject> predecessors) {
   const std::string there = SocketIdentity(config_.agent_socket);
   bool reachable = false;
   for (const KeptObject& socket : predecessors) {
-    if (!there.empty() && socket.blob == there) {
+    const ContainerPtr started = LauncherStarts::IsLauncherSocket(socket.blob)
+                                     ? registry_->ByKey(LauncherStarts::ContainerOf(socket.blob))
+                                     : nullptr;
+    if (started) {
+      launchers_->Restore(socket.key, started);
+    } else if (!there.empty() && socket.blob == there) {
       reachable = true;
+      own_sockets_.insert(socket.key);
     } else {
       holder_->Drop(Kept::kSocket, socket.key);
     }
@@ -223,9 +285,9 @@ Status Server::OpenSocket(std::vector<KeptObject> predecessors) {
   if (reachable) return {};
   const Result<UniqueFd> socket = ListenOnAgentSocket(config_.agent_socket);
   if (!socket) return Context("agentSocket", Error(socket.error()));
-  const Status kept =
-      holder_->Keep(Kept::kSocket, area_->NextKey(), SocketIdentity(config_.agent_socket), *socket);
-  return kept;
+  const uint64_t key = area_->NextKey();
+  own_sockets_.insert(key);
+  return holder_->Keep(Kept::kSocket, key, SocketIdentity(config_.agent_socket), *socket);
 }
 
 Status Server::StartControl() {
@@ -281,6 +343,7 @@ void Server::WatchProcess(const Container& container) {
 }
 
 void Server::ForgetProcess(const Container& container) {
+  launchers_->Forget(container.key);
   const auto watched = processes_.find(container.key);
   if (watched == processes_.end()) return;
   loop_->Unwatch(watched->second, container.process);
@@ -292,12 +355,24 @@ Status Server::Deliver(Message message, uint64_t connection) {
     return listeners_->Admit(std::move(*listener), connection);
   }
   if (auto* registration = std::get_if<RegisterMessage>(&message)) {
-    return registry_->Register(std::move(registration->registration),
-                               std::move(registration->process),
-                               std::move(registration->mount_namespace));
+    return Register(std::move(*registration));
   }
   registry_->Unregister(std::get<UnregisterMessage>(message).id);
   return {};
+}
+
+Status Server::Register(RegisterMessage message) {
+  const std::string id = message.registration.id;
+  if (Status registered =
+          registry_->Register(std::move(message.registration), std::move(message.process),
+                              std::move(message.mount_namespace));
+      !registered || !message.launcher_socket.valid()) {
+    return registered;
+  }
+  Status expected =
+      launchers_->Expect(area_->NextKey(), registry_->ById(id), message.launcher_socket);
+  if (!expected) registry_->Unregister(id);
+  return expected;
 }
 
 void Server::RefusedPeer(const std::string& why) { log_.warn("refused: {}", why); }
