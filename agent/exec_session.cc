@@ -2,12 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
+#include <chrono>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -28,6 +29,8 @@ namespace landgate::agent {
 namespace {
 
 constexpr uint64_t kPage = 4096;
+// While another thread is at the same session's earlier notification.
+constexpr std::chrono::milliseconds kLookAgain{2};
 
 // With its NUL, as it is written.
 const std::string& LauncherBytes() {
@@ -56,6 +59,11 @@ Status CompareLauncher(pid_t thread, const node::Registration& registered) {
   return {};
 }
 
+bool HasEnded(BorrowedFd pidfd) {
+  pollfd ended{pidfd.get(), POLLIN, 0};
+  return poll(&ended, 1, 0) != 0;
+}
+
 // EMFILE, ENOMEM and the like are the agent's own: the runtime is told to come again.
 constexpr int kOwnFailure = EAGAIN;
 
@@ -78,27 +86,26 @@ ExecSession::ExecSession(const Services& services, ContainerPtr container, Uniqu
 
 void ExecSession::Turn(Call& call, pid_t process) {
   if (!call.MaySlow()) return Deny(call, EAGAIN, AuditReason::kBusy, "too many calls are in hand");
-  Region& region = call.listener.region();
+  std::unique_lock<std::timed_mutex> lock(mutex_, std::defer_lock);
+  while (!lock.try_lock_for(kLookAgain)) {
+    if (!call.notification.StillValid()) return Drop(call);
+  }
   // Opened while the thread waits for its answer, so it can be no other process's.
   Result<UniqueFd> pidfd = PidfdOpen(process);
-  const Result<sandbox::ObjectId> before =
-      sandbox::IdentifyFile(Proc(static_cast<pid_t>(call.request.pid), "exe"));
+  const Result<sandbox::ObjectId> before = sandbox::IdentifyFile(Proc(process, "exe"));
+  if (!call.notification.StillValid()) return Drop(call);
   if (!pidfd || !before) {
     return Deny(call, kOwnFailure, AuditReason::kBackendError,
                 (pidfd ? before.error() : pidfd.error()).message);
   }
-  const std::lock_guard<std::mutex> lock(mutex_);
   std::string program;
-  if (const std::optional<Refusal> refusal = Prepare(call, &program)) {
+  if (const std::optional<Refusal> refusal = Prepare(call, process, *pidfd, &program)) {
     if (refusal->logged) return Deny(call, refusal->error_number, refusal->reason, refusal->why);
     (void)std::move(call.notification).Deny(refusal->error_number);
     return;
   }
-  // A caller that has gone makes the same call again, and finds what is kept.
-  if (!call.notification.StillValid()) {
-    (void)std::move(call.notification).Deny(EPERM);  // to nobody
-    return;
-  }
+  if (!call.notification.StillValid()) return Drop(call);
+  Region& region = call.listener.region();
   if (!StartWatch(region, process, std::move(*pidfd), *before)) {
     return Deny(call, kOwnFailure, AuditReason::kBackendError, "no thread could be made");
   }
@@ -117,28 +124,35 @@ void ExecSession::Turn(Call& call, pid_t process) {
   Log(std::move(record));
 }
 
-std::optional<ExecSession::Refusal> ExecSession::Prepare(Call& call, std::string* program) {
+// The caller has gone, or makes the same call again and finds what has been done for it.
+void ExecSession::Drop(Call& call) {
+  (void)std::move(call.notification).Deny(EPERM);  // to nobody
+}
+
+// What is read and written here belongs to `process` as long as `pidfd` says that it lives, whether
+// the call is still waiting or is being made again.
+std::optional<ExecSession::Refusal> ExecSession::Prepare(Call& call, pid_t process,
+                                                         BorrowedFd pidfd, std::string* program) {
   const pid_t thread = static_cast<pid_t>(call.request.pid);
   const auto& arguments = call.request.data.args;
   const ExecveArguments from{arguments[0], arguments[1], arguments[2]};
   Region& region = call.listener.region();
 
-  const Status launcher = CompareLauncher(thread, container_->registration);
-  if (!launcher) {
+  if (const Status launcher = CompareLauncher(thread, container_->registration); !launcher) {
     return Refusal{EPERM, AuditReason::kVerificationFailed, launcher.error().message};
   }
-  const auto command = ReadExecve(thread, from);
-  if (!command) return Refusal{command.error(), AuditReason::kMalformed, "", false};
-  *program = command->path;
-
-  const uint32_t before = region.session.load();
-  if (before != kNothingKept) {
+  const auto path = ReadExecvePath(process, from);
+  if (!path) return Refusal{path.error(), AuditReason::kMalformed, "", false};
+  if (region.session.load() == kCommandLineKept) {
     if (!command_line_.valid()) {
       return Refusal{EIO, AuditReason::kBackendError,
                      "the session's command line was lost with the agent's holder"};
     }
     // The same call again (a signal had taken the caller away), or what a predecessor had written.
-    if (command->path == sandbox::kLauncherPath) return std::nullopt;
+    if (*path == sandbox::kLauncherPath) {
+      *program = program_;
+      return std::nullopt;
+    }
     // Either the predecessor died before it wrote, or the runtime tries another program after the
     // first one failed. But a path that lies across two pages could be half written.
     if (from.path % kPage + LauncherBytes().size() > kPage) {
@@ -147,15 +161,17 @@ std::optional<ExecSession::Refusal> ExecSession::Prepare(Call& call, std::string
     }
   }
   // The kernel's own answer, which lets a runtime go on to the next element of PATH.
-  if (const int error = LookForProgram(thread, command->path)) {
+  if (const int error = LookForProgram(thread, *path)) {
     return Refusal{error, AuditReason::kNone, "", false};
   }
-  // What was read is the caller's and no later thread's of its number.
-  if (!call.notification.StillValid()) return Refusal{EPERM, AuditReason::kNone, "", false};
+  const auto command = ReadExecve(process, from);
+  if (!command) return Refusal{command.error(), AuditReason::kMalformed, "", false};
+  if (HasEnded(pidfd)) return Refusal{EPERM, AuditReason::kNone, "", false};
+  *program = program_ = command->path;
   if (Status kept = KeepCommandLine(call.listener, *command); !kept) {
     return Refusal{kOwnFailure, AuditReason::kBackendError, kept.error().message};
   }
-  return Rewrite(thread, from.path);
+  return Rewrite(process, from.path);
 }
 
 // In the holder before anything is written: whoever dies after this leaves behind what is needed.
@@ -173,16 +189,16 @@ Status ExecSession::KeepCommandLine(Listener& listener, const sandbox::CommandLi
   return {};
 }
 
-std::optional<ExecSession::Refusal> ExecSession::Rewrite(pid_t thread, uint64_t path) {
+std::optional<ExecSession::Refusal> ExecSession::Rewrite(pid_t process, uint64_t path) {
   const std::string& wanted = LauncherBytes();
-  if (const auto written = WriteBytes(thread, path, wanted); !written) {
+  if (const auto written = WriteBytes(process, path, wanted); !written) {
     return Refusal{EPERM, AuditReason::kBackendError,
                    "the runtime's memory can't be written (errno " +
                        std::to_string(ErrnoOf(written.error())) + ")"};
   }
   std::array<char, 16> there{};
   const std::span<char> bytes(there.data(), wanted.size());
-  if (!ReadBytes(thread, path, std::as_writable_bytes(bytes)) ||
+  if (!ReadBytes(process, path, std::as_writable_bytes(bytes)) ||
       std::string_view(bytes.data(), bytes.size()) != wanted) {
     return Refusal{EPERM, AuditReason::kVerificationFailed,
                    "what was written into the runtime's memory does not stand there"};
@@ -192,7 +208,7 @@ std::optional<ExecSession::Refusal> ExecSession::Rewrite(pid_t thread, uint64_t 
 
 void ExecSession::HandOver(Call& call) {
   Listener& listener = call.listener;
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::timed_mutex> lock(mutex_);
   if (!command_line_.valid()) {
     listener.Advance(Phase::kLauncher);
     // It goes on with the arguments that it has, confined all the same, and mostly can't.
@@ -214,7 +230,7 @@ void ExecSession::Resume(Region& region) {
   }
   Result<UniqueFd> pidfd = PidfdOpen(process);
   if (!pidfd) return;  // it has ended
-  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::timed_mutex> lock(mutex_);
   // Without a thread: the launcher can ask all the same, and what is not the launcher gets nothing.
   (void)StartWatch(region, process, std::move(*pidfd), std::nullopt);
 }
@@ -260,7 +276,7 @@ void ExecSession::Deny(Call& call, int error_number, AuditReason reason, std::st
   record.reason = reason;
   record.error_number = error_number;
   record.message = why;
-  (void)std::move(call.notification).Deny(error_number);
+  if (std::move(call.notification).Deny(error_number) == Answered::kGone) return;
   Log(std::move(record));
 }
 

@@ -3,7 +3,9 @@
 //
 //   turn       the runtime's execve is notified: launcher and plan are compared with what was
 //              registered, path, arguments and environment are copied and kept, "/dev/lg" is
-//              written over the path in the runtime's memory, and the call goes on
+//              written over the path in the runtime's memory, and the call goes on. Go's runtime
+//              interrupts the call every ten milliseconds, and it is notified again: what has been
+//              done for the process by then stays done
 //   watch      /proc/PID/exe must become the launcher, else the process is killed (turn_watch.h);
 //              on a thread of its own, so that the listener's are free for the launcher's question
 //   hand over  the launcher's marker call is answered with the memfd of the command line, once
@@ -58,6 +60,8 @@ class ExecSession {
 
   // For everything else that happens to a session: counts and logs.
   void Deny(Call& call, int error_number, AuditReason reason, std::string_view why);
+  // The call is not waiting any more: no answer reaches anybody.
+  static void Drop(Call& call);
   // Nothing that may run there runs: the caller is denied and its process ends.
   void Kill(Call& call, pid_t process, std::string_view why);
   AuditRecord RecordOf(pid_t thread) const;
@@ -71,9 +75,9 @@ class ExecSession {
     bool logged = true;  // false: nothing but what the kernel would have said
   };
   // The whole turn but for the last answer; nothing: it may go on.
-  std::optional<Refusal> Prepare(Call& call, std::string* program);
+  std::optional<Refusal> Prepare(Call& call, pid_t process, BorrowedFd pidfd, std::string* program);
   Status KeepCommandLine(Listener& listener, const sandbox::CommandLine& command);
-  std::optional<Refusal> Rewrite(pid_t thread, uint64_t path);
+  std::optional<Refusal> Rewrite(pid_t process, uint64_t path);
   bool StartWatch(Region& region, pid_t process, UniqueFd pidfd,
                   std::optional<sandbox::ObjectId> before);  // with mutex_
   void Watch(Region& region, pid_t process, BorrowedFd pidfd,
@@ -81,8 +85,9 @@ class ExecSession {
 
   const Services services_;
   const ContainerPtr container_;
-  std::mutex mutex_;
+  std::timed_mutex mutex_;
   UniqueFd command_line_;  // until it is handed over
+  std::string program_;    // of it, for the log
   std::atomic<bool> watching_{false};
   std::jthread watch_;  // last: it uses the others until it has ended
 };

@@ -7,10 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
+#include <bit>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,42 +33,77 @@ int ErrnoOfString(MemoryFault fault, int too_long) {
   return fault == MemoryFault::kTooLong ? too_long : ErrnoOf(fault);
 }
 
-// Pointers up to the null that ends them, a page at a time: the next page need not be there.
-tl::expected<std::vector<uint64_t>, int> ReadPointers(pid_t thread, uint64_t address, size_t most) {
-  std::vector<uint64_t> pointers;
-  if (address == 0) return pointers;
-  std::array<uint64_t, kPage / kPointerBytes> chunk;
-  for (;;) {
-    const uint64_t in_page = (kPage - address % kPage) / kPointerBytes;
-    const size_t count = std::max<size_t>(in_page, 1);  // one that lies across two pages
-    const std::span<uint64_t> wanted(chunk.data(), count);
-    if (auto read = ReadBytes(thread, address, std::as_writable_bytes(wanted)); !read) {
-      return tl::unexpected(ErrnoOf(read.error()));
-    }
-    for (const uint64_t pointer : wanted) {
-      if (pointer == 0) return pointers;
-      if (pointers.size() == most) return tl::unexpected(E2BIG);
-      pointers.push_back(pointer);
-    }
-    address += count * kPointerBytes;
-  }
-}
+// Whole pages, of which the last ones are kept: arguments lie side by side, and to read each of
+// them by itself would cost a system call and a page every time.
+class Pages {
+ public:
+  explicit Pages(pid_t process) : process_(process) {}
 
-// `room` is what is left of kMaxCommandLineBytes; pointers count as the kernel counts them.
-int ReadStrings(pid_t thread, uint64_t address, size_t* room, std::vector<char>& buffer,
-                std::vector<std::string>* strings) {
-  const auto pointers = ReadPointers(thread, address, *room / (kPointerBytes + 1));
-  if (!pointers) return pointers.error();
-  *room -= pointers->size() * kPointerBytes;
-  strings->reserve(pointers->size());
-  for (const uint64_t pointer : *pointers) {
-    const auto text = ReadString(thread, pointer, std::span<char>(buffer));
-    if (!text) return ErrnoOfString(text.error(), E2BIG);
-    if (text->size() + 1 > *room) return E2BIG;
-    *room -= text->size() + 1;
-    strings->emplace_back(*text);
+  // The bytes from `address` to the end of its page.
+  tl::expected<std::string_view, MemoryFault> From(uint64_t address) {
+    const uint64_t start = address - address % kPage;
+    Kept& page = pages_[start / kPage % pages_.size()];
+    if (!page.there || page.start != start) {
+      page.there = false;
+      if (auto read = ReadBytes(process_, start, std::as_writable_bytes(std::span(page.bytes)));
+          !read) {
+        return tl::unexpected(read.error());
+      }
+      page.start = start;
+      page.there = true;
+    }
+    return std::string_view(page.bytes.data(), page.bytes.size()).substr(address % kPage);
   }
-  return 0;
+
+  // A string with fewer than `limit` bytes.
+  tl::expected<std::string, MemoryFault> String(uint64_t address, size_t limit) {
+    std::string text;
+    while (text.size() < limit) {
+      const auto rest = From(address + text.size());
+      if (!rest) return tl::unexpected(rest.error());
+      const size_t end = rest->find('\0');
+      text += rest->substr(0, end);
+      if (end == std::string_view::npos) continue;
+      if (text.size() < limit) return text;
+    }
+    return tl::unexpected(MemoryFault::kTooLong);
+  }
+
+  tl::expected<uint64_t, MemoryFault> Pointer(uint64_t address) {
+    std::array<char, kPointerBytes> bytes;
+    for (size_t done = 0; done < bytes.size();) {
+      const auto rest = From(address + done);
+      if (!rest) return tl::unexpected(rest.error());
+      done += rest->copy(bytes.data() + done, bytes.size() - done);
+    }
+    return std::bit_cast<uint64_t>(bytes);
+  }
+
+ private:
+  struct Kept {
+    bool there = false;
+    uint64_t start = 0;
+    std::array<char, kPage> bytes;
+  };
+  const pid_t process_;
+  std::vector<Kept> pages_ = std::vector<Kept>(64);
+};
+
+// The strings behind an array of pointers that a null ends. `room` is what is left of
+// kMaxCommandLineBytes; pointers count as the kernel counts them.
+int ReadStrings(Pages& pages, uint64_t array, size_t* room, std::vector<std::string>* strings) {
+  if (array == 0) return 0;
+  for (;; array += kPointerBytes) {
+    const auto pointer = pages.Pointer(array);
+    if (!pointer) return ErrnoOf(pointer.error());
+    if (*pointer == 0) return 0;
+    auto text = pages.String(*pointer, LongestString());
+    if (!text) return ErrnoOfString(text.error(), E2BIG);
+    const size_t takes = kPointerBytes + text->size() + 1;
+    if (takes > *room) return E2BIG;
+    *room -= takes;
+    strings->push_back(std::move(*text));
+  }
 }
 
 Result<UniqueFd> OpenProgram(pid_t thread, const std::string& path) {
@@ -84,18 +120,23 @@ Result<UniqueFd> OpenProgram(pid_t thread, const std::string& path) {
 
 }  // namespace
 
-tl::expected<sandbox::CommandLine, int> ReadExecve(pid_t thread, const ExecveArguments& from) {
-  sandbox::CommandLine command;
-  std::vector<char> buffer(LongestString());
-  const auto path = ReadString(thread, from.path, std::span<char>(buffer.data(), PATH_MAX));
+tl::expected<std::string, int> ReadExecvePath(pid_t process, const ExecveArguments& from) {
+  auto path = Pages(process).String(from.path, PATH_MAX);
   if (!path) return tl::unexpected(ErrnoOfString(path.error(), ENAMETOOLONG));
-  command.path = *path;
+  return std::move(*path);
+}
+
+tl::expected<sandbox::CommandLine, int> ReadExecve(pid_t process, const ExecveArguments& from) {
+  sandbox::CommandLine command;
+  Pages pages(process);
+  auto path = pages.String(from.path, PATH_MAX);
+  if (!path) return tl::unexpected(ErrnoOfString(path.error(), ENAMETOOLONG));
+  command.path = std::move(*path);
   size_t room = kMaxCommandLineBytes - command.path.size();
-  if (const int error = ReadStrings(thread, from.arguments, &room, buffer, &command.arguments)) {
+  if (const int error = ReadStrings(pages, from.arguments, &room, &command.arguments)) {
     return tl::unexpected(error);
   }
-  if (const int error =
-          ReadStrings(thread, from.environment, &room, buffer, &command.environment)) {
+  if (const int error = ReadStrings(pages, from.environment, &room, &command.environment)) {
     return tl::unexpected(error);
   }
   return command;

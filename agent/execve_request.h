@@ -1,4 +1,4 @@
-// What an execve(2) was called with, copied out of the caller's memory once, every string of it.
+// What an execve(2) was called with, copied out of the caller's memory.
 //
 // For a container's runtime, whose memory no process of the container can write: the kernel reads
 // the same again when the call goes on.
@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <string>
 #include <tl/expected.hpp>
 
 #include "sandbox/command_line.h"
@@ -23,7 +24,8 @@ struct ExecveArguments {
 
 // On failure the errno that execve(2) would have given (EFAULT, ENAMETOOLONG, E2BIG), or ESRCH,
 // EACCES and EPERM where the memory can't be read. Thread-safe.
-tl::expected<sandbox::CommandLine, int> ReadExecve(pid_t thread, const ExecveArguments& from);
+tl::expected<sandbox::CommandLine, int> ReadExecve(pid_t process, const ExecveArguments& from);
+tl::expected<std::string, int> ReadExecvePath(pid_t process, const ExecveArguments& from);
 
 // 0, or why execve(2) of `path` by this thread would fail at once: there is no such file (ENOENT,
 // ENOTDIR), or nobody could execute it (EACCES). So a runtime that tries the elements of PATH goes

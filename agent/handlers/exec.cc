@@ -100,6 +100,7 @@ class ExecHandler {
     }
     pid_t process = 0;
     if (!IsWorkload(seen.phase) && !Look(call, &seen, &process)) {
+      if (!call.notification.StillValid()) return ExecSession::Drop(call);
       return session_.Deny(call, EPERM, AuditReason::kBackendError, "who asks can't be told");
     }
     Act(call, Decide(seen), process);

@@ -132,13 +132,16 @@ class Agent:
         return self.wait()
 
     def holder_pid(self):
-        """Who listens on holder.sock; None: nobody."""
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(str(self.holder_socket))
-            except OSError:
-                return None
-            return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little")
+        """The process of `landgate-agent hold` with this socket; None: there is none. (The socket's peer
+        credentials are those of whoever began to listen and has ended since.)"""
+        wanted = str(self.holder_socket).encode()
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    words = pathlib.Path(entry.path, "cmdline").read_bytes().split(b"\0")
+                    if b"hold" in words and wanted in words:
+                        return int(entry.name)
+        return None
 
     def stop(self):
         """Ends the agent and its holder, whatever they hold."""
