@@ -25,7 +25,9 @@ static_assert(kMaxInFlightPerListener < kSlotsPerListener);
 
 constexpr uint64_t Bit(uint32_t slot) { return uint64_t{1} << slot; }
 
-// Work::reading_since of a read that the keeper has answered for. Not a time of MonotonicCoarse.
+// Work::reading_since of a read that the keeper answers for, and then has. No times of
+// MonotonicCoarse.
+constexpr uint64_t kExpiring = ~uint64_t{0} - 1;
 constexpr uint64_t kExpired = ~uint64_t{0};
 constexpr uint64_t kMemoryDeadlineNs =
     static_cast<uint64_t>(std::chrono::nanoseconds(kMemoryDeadline).count());
@@ -132,7 +134,11 @@ struct Listener::Impl final : SlotOwner, Receivers::Duty, Watched {
   template <class Change>
   void EndIf(const Change& change);
   bool BeWatched() { return watched.load() || Watch({self, static_cast<Watched*>(this)}); }
-  void Audit(AuditReason reason, int error_number, uint32_t pid, const char* message);
+  bool AuditMode() const {
+    return container != nullptr && container->registration.mode == oci::Mode::kAudit;
+  }
+  void Audit(AuditReason reason, AuditVerdict verdict, int error_number, uint32_t pid,
+             const char* message);
 
   const Services services;
   const UniqueFd fd;
@@ -259,7 +265,7 @@ void Listener::Impl::Handle(Receivers::Turn& turn, uint32_t slot) {
 void Listener::Impl::RefuseInvisible(PendingNotification notification) {
   Metrics::Shard::Add(counters.invisible);
   if (!std::exchange(invisible_reported, true)) {
-    Audit(AuditReason::kUnsupported, EPERM, 0,
+    Audit(AuditReason::kUnsupported, AuditVerdict::kDeny, EPERM, 0,
           "the caller can't be seen from the agent's pid namespace: the agent must run in the "
           "host's (hostPID); told once per listener");
   }
@@ -338,7 +344,13 @@ bool Listener::Impl::BeginRead(uint32_t slot) {
 }
 
 bool Listener::Impl::EndRead(uint32_t slot) {
-  return work[slot].reading_since.exchange(0) != kExpired;
+  std::atomic<uint64_t>& reading_since = work[slot].reading_since;
+  uint64_t since = reading_since.load();
+  if (since < kExpiring && reading_since.compare_exchange_strong(since, 0)) return true;
+  // Until the keeper has done with it: the listener could end, and its region be somebody else's.
+  reading_since.wait(kExpiring);
+  reading_since.store(0);
+  return false;
 }
 
 bool Listener::Impl::Check(uint64_t now) {
@@ -346,7 +358,7 @@ bool Listener::Impl::Check(uint64_t now) {
   for (uint64_t left = used.load(); left != 0; left &= left - 1) {
     const auto slot = static_cast<uint32_t>(std::countr_zero(left));
     const uint64_t since = work[slot].reading_since.load();
-    if (since == 0 || since == kExpired) continue;
+    if (since == 0 || since >= kExpiring) continue;
     busy = true;
     if (now > since && now - since > kMemoryDeadlineNs) Expire(slot, since);
   }
@@ -355,37 +367,38 @@ bool Listener::Impl::Check(uint64_t now) {
 
 void Listener::Impl::Expire(uint32_t slot, uint64_t since) {
   // Read before the exchange: as long as `since` stands, so does the notification. The thread can't
-  // leave its read without finding kExpired.
+  // leave its read before it finds kExpired.
   const uint64_t id = work[slot].id.load(std::memory_order_relaxed);
   const uint32_t pid = work[slot].pid.load(std::memory_order_relaxed);
-  if (!work[slot].reading_since.compare_exchange_strong(since, kExpired)) return;
-  const bool audit_mode = container != nullptr && container->registration.mode == oci::Mode::kAudit;
+  if (!work[slot].reading_since.compare_exchange_strong(since, kExpiring)) return;
+  Metrics::Shard::Add(counters.expired);
+  const bool audit_mode = AuditMode();
   const Answered answered =
       audit_mode ? LetOnBehalf(fd, id, Continue::AuditMode()) : DenyOnBehalf(fd, id, EACCES);
-  Metrics::Shard::Add(counters.expired);
-  if (answered != Answered::kDelivered) return;
-  if (!audit_mode) {
-    Metrics::Shard::Add(counters.denied);
-    region.denied.fetch_add(1, std::memory_order_relaxed);
-  } else {
-    Metrics::Shard::Add(counters.continued);
+  if (answered == Answered::kDelivered) {
+    if (audit_mode) {
+      Metrics::Shard::Add(counters.continued);
+    } else {
+      Metrics::Shard::Add(counters.denied);
+      region.denied.fetch_add(1, std::memory_order_relaxed);
+    }
+    Audit(AuditReason::kExpired, audit_mode ? AuditVerdict::kAudit : AuditVerdict::kDeny, EACCES,
+          pid, "reading the caller's memory took longer than allowed");
   }
-  Audit(AuditReason::kExpired, EACCES, pid,
-        "reading the caller's memory took longer than two seconds");
+  work[slot].reading_since.store(kExpired);
+  work[slot].reading_since.notify_one();
 }
 
-void Listener::Impl::Audit(AuditReason reason, int error_number, uint32_t pid,
+void Listener::Impl::Audit(AuditReason reason, AuditVerdict verdict, int error_number, uint32_t pid,
                            const char* message) {
   if (services.audit == nullptr) return;
   AuditRecord record;
   if (container != nullptr) {
     record.container = container->id();
     record.pod = container->registration.pod;
-    if (container->registration.mode == oci::Mode::kAudit && reason == AuditReason::kExpired)
-      record.verdict = AuditVerdict::kAudit;
   }
-  if (record.verdict == AuditVerdict::kNone) record.verdict = AuditVerdict::kDeny;
   record.pid = static_cast<pid_t>(pid);
+  record.verdict = verdict;
   record.reason = reason;
   record.error_number = error_number;
   record.message = message;

@@ -156,7 +156,8 @@ class Gate {
 inline int CountOf(const char* directory) {
   DIR* const open = opendir(directory);
   int count = 0;
-  while (open != nullptr && readdir(open) != nullptr) ++count;
+  while (const dirent* entry = open != nullptr ? readdir(open) : nullptr)
+    if (entry->d_name[0] != '.') ++count;
   if (open != nullptr) closedir(open);
   return count;
 }
