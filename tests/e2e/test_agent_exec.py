@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 from harness import engines, log, stage
-from harness.agent import Agent, alive
+from harness.agent import Agent
 from harness.answers import Answers, check
 from harness.bundle import DEFAULT_CAPABILITIES
 from harness.case import Case
@@ -27,6 +27,8 @@ CONFINED = [
 ]
 CAPABLE = [*DEFAULT_CAPABILITIES, "CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"]
 RUNTIMES = ("runc", "crun")
+# Of the agent, while sessions are started. More for a soak: LANDGATE_E2E_KILLS=1000.
+KILLS = int(os.environ.get("LANDGATE_E2E_KILLS", "25"))
 
 
 class AgentCase(Case):
@@ -37,6 +39,11 @@ class AgentCase(Case):
 
     def injected(self, document=POLICY, **options):
         return self.container(document, how="inject", node=self.agents_node, **options)
+
+    def settled(self, container):
+        """Nothing is left of sessions that have ended."""
+        log.until(lambda: [entry["listeners"] for entry in self.agent.containers()
+                           if entry["id"] == container.id] == [1], "only the container's own listener is left")
 
     def process(self, container, **fields):
         """runc exec --process with a document of its own."""
@@ -104,6 +111,7 @@ class Confined(AgentCase):
                 for thread in threads:
                     thread.join()
                 self.assertEqual(wrong, [])
+                self.settled(container)
 
 
 class Exact(AgentCase):
@@ -387,15 +395,19 @@ class Survival(AgentCase):
                 threads = [threading.Thread(target=sessions, args=(number,)) for number in range(3)]
                 for thread in threads:
                     thread.start()
-                kills = 25
-                for _ in range(kills):
+                for number in range(KILLS):
                     over.wait(random.uniform(0, 0.08))
-                    self.agent.restart()
+                    if number % 5 == 4:  # an upgrade: the old one is asked to end
+                        self.assertEqual(self.agent.end(), 0)
+                        self.agent.start()
+                    else:
+                        self.agent.restart()
                 over.set()
                 for thread in threads:
                     thread.join(log.TIMEOUT)
                 self.assertEqual(wrong, [])
-                self.assertGreater(count[0], kills)
+                self.assertGreater(count[0], KILLS / 2)
+                self.settled(container)
 
 
 class Podman:
@@ -456,6 +468,3 @@ for _runtime in RUNTIMES:
 
 def tearDownModule():
     engines.remove_user()
-
-
-__all__ = ["alive"]
