@@ -323,7 +323,7 @@ Status PatchSeccomp(JsonText& document, JsonNode& linux_section, const PatchRequ
   const bool was_ours = FindNotifyEntries(*seccomp).ours;
   RemoveSuperfluousNotify(document, *seccomp, request.listener);
   if (request.confine) {
-    Result<ProfileChange> change = OpenForLauncher(document, *seccomp);
+    Result<ProfileChange> change = OpenForLauncher(document, *seccomp, !request.listener);
     if (!change) return Forward(change);
     patched.opened_syscalls = std::move(change->opened);
     patched.profile_errno = change->profile_errno;

@@ -60,8 +60,9 @@ std::vector<std::string> MarkedNames(const JsonNode& entry) {
 bool IsOurAllow(const JsonNode& entry) {
   if (!IsMarked(entry) || IsConditional(entry) || StringAt(entry, "action") != kAllow) return false;
   const std::vector<std::string> names = MarkedNames(entry);
-  return std::all_of(names.begin(), names.end(),
-                     [](const std::string& name) { return Contains(kLauncherSyscalls, name); });
+  return std::all_of(names.begin(), names.end(), [](const std::string& name) {
+    return Contains(kLauncherSyscalls, name) || name == kExecRefusalSyscall;
+  });
 }
 
 bool IsOurNotify(const JsonNode& entry) {
@@ -139,6 +140,18 @@ Judgement Judge(const JsonNode& seccomp, std::string_view name) {
   // Conditions for and against may overlap; which one the kernel meets first is libseccomp's
   // choice.
   return denied_somehow ? Judgement::kDeniedByArguments : Judgement::kAllowedByArguments;
+}
+
+// What a call that is not allowed is answered with: by the engine's last unconditional entry, else
+// by default. KILL, KILL_PROCESS, KILL_THREAD and TRAP end the caller.
+bool Kills(const JsonNode& seccomp, std::string_view name) {
+  std::string action = StringAt(seccomp, "defaultAction");
+  for (const JsonNode& entry : EntriesOf(seccomp)) {
+    if (!IsOurs(entry) && Names(entry, name) && !IsConditional(entry)) {
+      action = StringAt(entry, "action");
+    }
+  }
+  return action.starts_with("SCMP_ACT_KILL") || action == "SCMP_ACT_TRAP";
 }
 
 // Takes names out of the engine's entries, and entries out that name nothing any more.
@@ -263,7 +276,8 @@ Status CheckProfile(const JsonText& document, const JsonNode& seccomp) {
   return {};
 }
 
-Result<ProfileChange> OpenForLauncher(JsonText& document, JsonNode& seccomp) {
+Result<ProfileChange> OpenForLauncher(JsonText& document, JsonNode& seccomp,
+                                      bool without_listener) {
   if (Status ok = CheckProfile(document, seccomp); !ok) return Forward(ok);
   std::vector<std::string> present;  // by an earlier patch
   size_t entries_of_ours = 0;
@@ -277,6 +291,10 @@ Result<ProfileChange> OpenForLauncher(JsonText& document, JsonNode& seccomp) {
     if (Contains(present, name) || Judge(seccomp, name) == Judgement::kDenied) {
       change.opened.push_back(name);
     }
+  }
+  if (without_listener &&
+      (Contains(present, kExecRefusalSyscall) || Kills(seccomp, kExecRefusalSyscall))) {
+    change.opened.emplace_back(kExecRefusalSyscall);
   }
   if (HasErrno(StringAt(seccomp, "defaultAction"))) {
     const uint64_t answer = ErrnoAt(seccomp, "defaultErrnoRet");

@@ -42,15 +42,19 @@ extern const std::vector<std::string> kAuditNotifications;
 inline constexpr char kAgentMetadata[] = "landgate";
 
 struct ProfileChange {
-  std::vector<std::string> opened;  // of kLauncherSyscalls, those the profile had denied
-  int profile_errno = 1;            // defaultErrnoRet of an ERRNO or TRACE default, else EPERM
+  // Of kLauncherSyscalls (and the launcher's question), those the profile had denied.
+  std::vector<std::string> opened;
+  int profile_errno = 1;  // defaultErrnoRet of an ERRNO or TRACE default, else EPERM
 };
 
 // Opens what the launcher needs, idempotently: the additions stand in one last entry of `syscalls`
 // that names nothing else, and a profile that has this entry reports the same `opened`.
 // A call that the profile allows or denies by its arguments, or notifies somebody else about, stays
 // as it is: whether that does for the launcher shows when it runs, and it refuses then.
-Result<ProfileChange> OpenForLauncher(JsonText& document, JsonNode& seccomp);
+// `without_listener`: no notify rule will stand on the launcher's question (kExecRefusalSyscall),
+// so where the profile would kill for it, it is opened, too.
+Result<ProfileChange> OpenForLauncher(JsonText& document, JsonNode& seccomp,
+                                      bool without_listener = false);
 
 // Adds NOTIFY for `names`, conditionally allowed calls included. A call that the profile denies is
 // left denied (what the engine's profile denies is never granted by a notification), and so is one

@@ -195,6 +195,37 @@ TEST(OpenForLauncherTest, ADenyAddedBehindOurEntryIsOpenedAgain) {
   EXPECT_EQ(Json::parse(again.text)["syscalls"][1]["names"], Json({"bpf"}));
 }
 
+// The launcher's first act is a call that no kernel has; a profile that kills for it must not.
+TEST(OpenForLauncherTest, TheLaunchersQuestionMustNotKill) {
+  const auto open = [](const std::string& profile, bool without_listener) {
+    std::string text = profile;
+    std::vector<std::string> opened;
+    for (int time = 0; time < 2; ++time) {
+      Result<JsonText> document = JsonText::Parse(text, "config.json");
+      EXPECT_TRUE(document);
+      Result<ProfileChange> change = OpenForLauncher(*document, document->root(), without_listener);
+      EXPECT_TRUE(change);
+      if (time == 1) {
+        EXPECT_EQ(document->Write(), text);
+      }
+      text = document->Write();
+      opened = change->opened;
+    }
+    return opened;
+  };
+  const std::string marked = R"({"names":["nfsservctl"],"action":)";
+  for (const char* kills :
+       {"SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP"}) {
+    EXPECT_THAT(open(Profile(kills, kAllAllowed), true), ElementsAre("nfsservctl"));
+    EXPECT_THAT(open(Profile("SCMP_ACT_ALLOW", marked + '"' + kills + "\"}"), true),
+                ElementsAre("nfsservctl"));
+    EXPECT_THAT(open(Profile(kills, kAllAllowed), false), IsEmpty());
+  }
+  for (const char* harmless : {"SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW", "SCMP_ACT_LOG"}) {
+    EXPECT_THAT(open(Profile(harmless, kAllAllowed), true), IsEmpty());
+  }
+}
+
 TEST(OpenForLauncherTest, UnknownFieldsAndArchitecturesStay) {
   const std::string more =
       R"(,"architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86"],"flags":["SECCOMP_FILTER_FLAG_LOG"],"new":1.10)";
