@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -119,10 +120,16 @@ void __throw_logic_error(const char* what) { Die(what); }
 void __throw_out_of_range(const char* what) { Die(what); }
 void __throw_out_of_range_fmt(const char* format, ...) { Die(format); }
 
-// nlohmann's exceptions hold one. Where such an exception would be made it would be thrown.
-runtime_error::runtime_error(const char* what) { Die(what); }
-runtime_error::~runtime_error() noexcept {}
-const char* runtime_error::what() const noexcept { return ""; }
+// nlohmann's exceptions hold one: its SAX parser makes a parse_error that it never throws, whose
+// text is what we tell the user.
+runtime_error::runtime_error(const char* what) {
+  const size_t size = strlen(what) + 1;
+  _M_msg._M_p = static_cast<const char*>(memcpy(Allocate(size), what, size));
+}
+runtime_error::~runtime_error() noexcept {
+  Free(const_cast<char*>(_M_msg._M_p), strlen(_M_msg._M_p) + 1);
+}
+const char* runtime_error::what() const noexcept { return _M_msg._M_p; }
 exception::~exception() noexcept {}
 const char* exception::what() const noexcept { return ""; }
 __cow_string::__cow_string() : _M_p(nullptr) {}
