@@ -23,6 +23,9 @@ using policy::JsonCursor;
 // Beside landgate-init, wherever that lies.
 constexpr std::string_view kPlanSourceName = "landgate-plan";
 
+// The same launcher once more, for rootless engines.
+constexpr std::string_view kRootlessSuffix = "-rootless";
+
 // Bounds against slips: a log file that is rotated with every line, or one that never is.
 constexpr int64_t kLeastAuditBytes = int64_t{64} << 10;
 constexpr int64_t kMostAuditBytes = int64_t{1} << 40;
@@ -215,6 +218,12 @@ Result<Config> Defaults() {
   config.init_path = Join(prefix, "libexec/landgate/landgate-init");
   if (access(config.init_path.c_str(), F_OK) < 0) {
     config.init_path = Join(*programs, "landgate-init");
+  }
+  if (config.rootless && access(config.init_path.c_str(), R_OK) < 0) {
+    // Not readable, so no process that runs it can be looked into but by the host's root; and a
+    // rootless agent must recognise it.
+    const std::string readable = config.init_path + std::string(kRootlessSuffix);
+    if (access(readable.c_str(), R_OK) == 0) config.init_path = readable;
   }
   config.plan_source = Join(Parent(config.init_path), kPlanSourceName);
   config.run_dir = "/run/landgate";
