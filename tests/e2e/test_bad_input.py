@@ -157,7 +157,7 @@ class Annotations(Case):
                 ({"io.landgate.policy": "{not json"}, ("io.landgate.policy",)),
                 ({"io.landgate.policy": '{"landgate": 1, "paths": 3}'}, ("io.landgate.policy", "/paths")),
                 ({"io.landgate.mode": "enforced", "io.landgate.policy": "baseline"}, ("io.landgate.mode",)),
-                ({"io.landgate.mode": "audit", "io.landgate.policy": "baseline"}, ("io.landgate.mode",)),
+                ({"io.landgate.mode": "audit"}, ("io.landgate.mode", "No policy is selected")),
                 ({"io.landgate.mode": "learn"}, ("io.landgate.mode",))):
             for how in ("runtime", "inject"):
                 with self.subTest(annotations, how=how):
@@ -171,7 +171,10 @@ class Configuration(Case):
         for text, words in (("{", ()), ("[]", ()), ('{"policyDir": []}', ("policyDir",)),
                             ('{"policyDirs": "x"}', ("/policyDirs",)),
                             ('{"policyDirs": ["relative"]}', ("/policyDirs/0",)),
-                            ('{"requireAgent": true}', ("requireAgent", "not supported in this build")),
+                            ('{"approval": {}}', ("/approval", "not supported in this build")),
+                            ('{"requireAgent": 1}', ("/requireAgent",)),
+                            ('{"agentSocket": "agent.sock"}', ("/agentSocket",)),
+                            ('{"audit": {"keep": -1}}', ("/audit/keep",)),
                             ('{"defaultPolicy": "no-such-policy"}', ("no-such-policy",)),
                             ('{"inlinePolicies": "allow"}', ("/inlinePolicies",)),
                             ('{"initPath": "/nonexistent/landgate-init"}', ("/nonexistent/landgate-init",))):
