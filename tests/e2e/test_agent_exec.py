@@ -252,6 +252,18 @@ class Start(AgentCase):
                 self.expect(container, [("read /data/open/hooked", "ok", "hooked\noutside\n"),
                                         ("read /srv/outside", "EACCES"), ("exec /bin/true", "ok", "exit 0")])
 
+    def test_a_profile_that_kills_for_the_launchers_question(self):
+        def edit(config):
+            config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {"names": ["nfsservctl"], "action": "SCMP_ACT_KILL_PROCESS"}]}
+        for runtime in RUNTIMES:
+            for how in ("inject", "runtime"):
+                with self.subTest(runtime=runtime, how=how):
+                    container = self.container(POLICY, how=how, node=self.agents_node, runtime=runtime, edit=edit)
+                    with self.held(container, *[row[0] for row in CONFINED]) as running:
+                        check(self, Answers(running.out), CONFINED)
+                        self.expect_exec(container, CONFINED)
+
     def test_programs_of_the_workload(self):
         for runtime in RUNTIMES:
             container = self.injected(runtime=runtime)
