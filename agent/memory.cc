@@ -93,7 +93,8 @@ tl::expected<std::string_view, MemoryFault> ReadString(pid_t thread, uint64_t ad
       const auto got = ReadSome(thread, at, buffer.data() + length, size);
       if (!got) return tl::unexpected(got.error());
       if (const void* end = memchr(buffer.data() + length, '\0', *got)) {
-        return std::string_view(buffer.data(), static_cast<const char*>(end) - buffer.data());
+        return std::string_view(buffer.data(),
+                                static_cast<size_t>(static_cast<const char*>(end) - buffer.data()));
       }
       if (*got != size) return tl::unexpected(MemoryFault::kBadAddress);
       length += size;
