@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <condition_variable>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -103,15 +104,17 @@ struct Listener::Impl final : SlotOwner, Receivers::Duty, Watched {
     for (uint32_t i = 0; i < kSlotsPerListener; ++i)
       if (IdIn(region.slots[i]) != 0) replay |= Bit(i);
     used.store(replay);
-    metrics.listeners.fetch_add(1, std::memory_order_relaxed);
   }
-  ~Impl() { metrics.listeners.fetch_sub(1, std::memory_order_relaxed); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
   // Receivers::Duty
   bool Next(Receivers::Turn& turn) override;
-  void ThreadStarted() override { Metrics::Shard::Add(counters.threads_started); }
+  void ThreadBegins() override {
+    Metrics::Shard::Add(counters.threads_started);
+    metrics.threads.fetch_add(1, std::memory_order_relaxed);
+  }
+  void ThreadEnds() override { metrics.threads.fetch_sub(1, std::memory_order_relaxed); }
   void StoodIn() override { Metrics::Shard::Add(counters.stood_in); }
   void ThreadsGone() override {
     EndIf([this] { threads_gone = true; });
@@ -158,6 +161,7 @@ struct Listener::Impl final : SlotOwner, Receivers::Duty, Watched {
   Receivers receivers;
 
   std::mutex end_mutex;
+  std::condition_variable threads_gone_told;
   bool threads_gone = false;
   bool hung_up = false;  // of the thread with the role; else after threads_gone
   // Set while threads run or something is in hand.
@@ -317,7 +321,11 @@ void Listener::Impl::EndIf(const Change& change) {
   {
     const std::lock_guard lock(end_mutex);
     change();
-    if (threads_gone && used.load() == 0) last = std::move(self);
+    if (threads_gone && used.load() == 0) {
+      metrics.listeners.fetch_sub(1, std::memory_order_relaxed);
+      last = std::move(self);
+    }
+    threads_gone_told.notify_all();
   }
   if (last != nullptr && hung_up && !receivers.stopping() && ended) ended(*last);
 }
@@ -423,7 +431,10 @@ Result<std::shared_ptr<Listener>> Listener::Start(const Services& services, Uniq
       new Listener(std::make_unique<Impl>(services, std::move(fd), region, std::move(container),
                                           std::move(handler), std::move(ended))));
   listener->impl_->self = listener;
+  Metrics& metrics = listener->impl_->metrics;
+  metrics.listeners.fetch_add(1, std::memory_order_relaxed);
   if (!listener->impl_->receivers.Start()) {
+    metrics.listeners.fetch_sub(1, std::memory_order_relaxed);
     listener->impl_->self.reset();
     return SystemError("a thread for a listener could not be made", EAGAIN);
   }
@@ -433,7 +444,13 @@ Result<std::shared_ptr<Listener>> Listener::Start(const Services& services, Uniq
 Listener::Listener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Listener::~Listener() = default;
 
-bool Listener::Stop(std::chrono::milliseconds patience) { return impl_->receivers.Stop(patience); }
+bool Listener::Stop(std::chrono::milliseconds patience) {
+  const auto until = std::chrono::steady_clock::now() + patience;
+  if (!impl_->receivers.Stop(patience)) return false;
+  // The last of them may still be on its way out.
+  std::unique_lock lock(impl_->end_mutex);
+  return impl_->threads_gone_told.wait_until(lock, until, [this] { return impl_->threads_gone; });
+}
 
 BorrowedFd Listener::fd() const { return impl_->fd; }
 Region& Listener::region() { return impl_->region; }

@@ -33,15 +33,15 @@ struct Metrics {
     std::array<Counter, kLatencyBounds.size() + 1> latency{};  // not cumulative
 
     // Rare ones
-    Counter busy{0};            // denied: too many in hand (kMaxInFlightPerListener)
-    Counter expired{0};         // denied: reading the caller's memory took longer than allowed
-    Counter invisible{0};       // denied: pid 0, the caller is not in the agent's pid namespace
-    Counter failed{0};          // denied: the handler failed (out of memory)
-    Counter replayed{0};        // left by a predecessor and handled again
-    Counter replayed_stale{0};  // left by a predecessor, and its caller was gone
-    Counter stood_in{0};        // another thread went on receiving while one was held up
-    Counter receive_errors{0};  // of the receive ioctl, but ENOENT and EINTR
-    Counter threads_started{0};
+    Counter busy{0};             // denied: too many in hand (kMaxInFlightPerListener)
+    Counter expired{0};          // denied: reading the caller's memory took longer than allowed
+    Counter invisible{0};        // denied: pid 0, the caller is not in the agent's pid namespace
+    Counter failed{0};           // denied: the handler failed (out of memory)
+    Counter replayed{0};         // left by a predecessor and handled again
+    Counter replayed_stale{0};   // left by a predecessor, and its caller was gone
+    Counter stood_in{0};         // another thread went on receiving while one was held up
+    Counter threads_started{0};  // threads that began to serve a listener
+    Counter receive_errors{0};   // of the receive ioctl, but ENOENT and EINTR
 
     void Answered(uint64_t nanoseconds) {
       size_t bucket = 0;
@@ -57,7 +57,7 @@ struct Metrics {
   static constexpr size_t kShards = 16;
   std::array<Shard, kShards> shards;
   // Now, not ever.
-  std::atomic<int64_t> listeners{0}, threads{0};
+  std::atomic<int64_t> listeners{0}, threads{0};  // threads that serve a listener
 
   Shard& ForListener(uint32_t region) { return shards[region % kShards]; }
   uint64_t Sum(Counter Shard::*counter) const {

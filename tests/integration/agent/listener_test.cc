@@ -26,6 +26,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "agent/limits.h"
@@ -217,15 +218,17 @@ TEST(Listener, QuickSlowCallsNeedTwoThreadsAtMost) {
       if (Call0(i) != i) return 1;
     return 0;
   });
+  std::atomic<int> changes{0};
+  std::atomic<std::thread::id> last{};
   const auto listener = agency.Serve(process.TakeListener(), [&](Call& call) {
     EXPECT_TRUE(call.MaySlow());
     EXPECT_TRUE(call.MaySlow()) << "twice does no harm";
+    if (last.exchange(std::this_thread::get_id()) != std::this_thread::get_id()) ++changes;
     Echo(call);
   });
   EXPECT_EQ(process.Wait(), 0);
   EXPECT_TRUE(agency.Ended(1));
-  // One, its stand-in, and what a busy machine adds.
-  EXPECT_LE(agency.Sum(&Shard::threads_started), 6U);
+  EXPECT_LE(changes, 20) << "the first, and what a busy machine adds";
 }
 
 TEST(Listener, NoMoreThanTheLimitIsInHandAndQuickCallsGoOn) {

@@ -52,7 +52,7 @@ TEST(Area, ARegionIsZeroWhenItIsAllocatedAgain) {
   ASSERT_TRUE(index);
   Region& region = area->At(*index);
   memset(region.slots, 0xff, sizeof region.slots);
-  region.once[kOnceRecords - 1].value = -1;
+  memset(static_cast<void*>(region.once), 0xff, sizeof region.once);
   region.denied = 9;
   area->Free(*index);
   EXPECT_FALSE(area->InUse(*index));
