@@ -18,7 +18,9 @@ JsonScan::State JsonScan::Next(char c) {
   if (depth_ == 0 && !space && c != '{') return State::kNoObject;
   if (c == '"') in_string_ = true;
   if (c == '{' || c == '[') ++depth_;
-  if (c == '}' || c == ']') return --depth_ == 0 ? State::kComplete : State::kMore;
+  if ((c == '}' || c == ']') && --depth_ == 0) {
+    return c == '}' ? State::kComplete : State::kNoObject;
+  }
   return State::kMore;
 }
 

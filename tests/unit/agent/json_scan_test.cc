@@ -39,7 +39,7 @@ TEST(JsonScan, WaitsForMore) {
 
 TEST(JsonScan, WhatIsNoObject) {
   const std::string with_nul("{\0}", 3);
-  for (const std::string text : {"[", "1", "}", "GET /", "\xEF\xBB\xBF{"}) {
+  for (const std::string text : {"[", "1", "}", "{]", "GET /", "\xEF\xBB\xBF{"}) {
     EXPECT_EQ(Scanned(text).state(), State::kNoObject) << text;
   }
   EXPECT_EQ(Scanned(with_nul).state(), State::kNoObject);
