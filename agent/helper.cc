@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <climits>
@@ -90,6 +91,8 @@ int HelperMain(std::span<const NamedOperation> operations) {
     std::fputs("landgate-agent helper: is started by landgate-agent alone\n", stderr);
     return static_cast<int>(ExitStatus::kUsage);
   }
+  // Whoever started the agent may have left something open in it.
+  (void)close_range(kHelperArea + 1, ~0U, 0);
   const UniqueFd channel(kHelperChannel);
   (void)fcntl(kHelperChannel, F_SETFD, FD_CLOEXEC);
   std::optional<Area> area;

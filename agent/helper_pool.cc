@@ -51,6 +51,13 @@ void Reap(const Helper& helper) {
 
 struct HelperPool::Impl {
   explicit Impl(Options wanted) : options(std::move(wanted)) {}
+  ~Impl() {
+    // Those that are about something finish it; who becomes their parent reaps them.
+    for (Helper& helper : idle) {
+      helper.channel.Reset();
+      Reap(helper);
+    }
+  }
 
   Result<Helper> Spawn();
   std::optional<uint32_t> Find(std::string_view operation) const;
@@ -103,7 +110,10 @@ Result<Helper> HelperPool::Impl::Spawn() {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, channel.get(), kHelperChannel);
-  if (with_area) posix_spawn_file_actions_adddup2(&actions, area.get(), kHelperArea);
+  if (with_area)
+    posix_spawn_file_actions_adddup2(&actions, area.get(), kHelperArea);
+  else
+    posix_spawn_file_actions_addclose(&actions, kHelperArea);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t none;

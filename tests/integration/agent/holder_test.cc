@@ -22,6 +22,7 @@
 
 #include "agent/fd_message.h"
 #include "agent/holder_client.h"
+#include "agent/holder_loop.h"
 #include "agent/holder_message.h"
 #include "agent/holder_peer.h"
 #include "base/files.h"
@@ -457,7 +458,9 @@ TEST_F(HolderTest, HasNoPrivilegesItDoesNotNeed) {
   EXPECT_THAT(*status, HasSubstr("Name:\tlandgate-hold\n"));
   EXPECT_THAT(*status, HasSubstr("NoNewPrivs:\t1\n"));
   EXPECT_THAT(*status, HasSubstr("Seccomp:\t2\n"));
+#ifndef __SANITIZE_THREAD__  // which has one of its own
   EXPECT_THAT(*status, HasSubstr("Threads:\t1\n"));
+#endif
   EXPECT_THAT(*status, HasSubstr("CapAmb:\t0000000000000000\n"));
   // CAP_SYS_RESOURCE, bit 24, where there is one to keep.
   EXPECT_THAT(*status, testing::AnyOf(HasSubstr("CapEff:\t0000000000000000\n"),
@@ -474,6 +477,128 @@ TEST_F(HolderTest, OneHolderPerSocket) {
   const int status = system(command.c_str());
   EXPECT_EQ(WEXITSTATUS(status), 3);
   EXPECT_EQ(HolderPid(), pid);
+}
+
+TEST_F(HolderTest, TakesItsSocketFromAServiceManager) {
+  Child manager = Child::Start([this](const Child::Mouth& mouth) {
+    const UniqueFd socket = Listen(socket_, SOCK_SEQPACKET);
+    if (socket.get() != 3 && dup2(socket.get(), 3) != 3) return 1;
+    if (fcntl(3, F_SETFD, 0) < 0) return 1;
+    setenv("LISTEN_PID", std::to_string(getpid()).c_str(), 1);
+    setenv("LISTEN_FDS", "1", 1);
+    mouth.Say("listening");
+    execl(kThisProgram, "landgate-agent", "hold", "--stay", nullptr);
+    return 2;
+  });
+  ASSERT_EQ(manager.Hear(), "listening");
+  Child server = ServerThatKeeps(5);
+  EXPECT_EQ(HolderPid(), manager.pid());
+  server.Kill();
+  ExpectSuccessorGets(5);
+  manager.Kill();  // the holder itself
+  EXPECT_TRUE(std::filesystem::exists(socket_)) << "the manager's, not the holder's to remove";
+}
+
+TEST_F(HolderTest, EndsByItselfWhenNothingIsKeptAndNobodyIsConnected) {
+  HolderLoop::Options options;
+  options.idle = std::chrono::milliseconds(50);
+  Result<HolderLoop> loop =
+      HolderLoop::Create(Listen(socket_, SOCK_SEQPACKET | SOCK_NONBLOCK), UniqueFd(), options);
+  ASSERT_TRUE(loop);
+  const auto run_for = [&](std::chrono::milliseconds time) {  // true: it has not ended
+    const auto until = std::chrono::steady_clock::now() + time;
+    Result<bool> more = true;
+    while (more && *more && std::chrono::steady_clock::now() < until)
+      more = loop->Step(std::chrono::milliseconds(10));
+    return more && *more;
+  };
+  UniqueFd peer = ConnectTo(socket_, SOCK_SEQPACKET);
+  EXPECT_TRUE(run_for(std::chrono::milliseconds(200))) << "somebody is connected";
+  const UniqueFd memfd = Memfd("x");
+  const BorrowedFd fds[] = {memfd};
+  const auto say = [&](HolderVerb verb, bool with_fd) {
+    return SendWithFds(peer, EncodeHolderMessage({.verb = verb, .kind = Kept::kListener, .key = 1}),
+                       std::span(fds, with_fd ? 1 : 0), 0);
+  };
+  ASSERT_TRUE(say(HolderVerb::kHello, false));
+  ASSERT_TRUE(run_for(std::chrono::milliseconds(50)));
+  ASSERT_TRUE(say(HolderVerb::kKeep, true));
+  ASSERT_TRUE(run_for(std::chrono::milliseconds(50)));
+  EXPECT_EQ(loop->kept(), 1u);
+  peer.Reset();
+  EXPECT_TRUE(run_for(std::chrono::milliseconds(200))) << "something is kept";
+  EXPECT_EQ(loop->peers(), 0u);
+  // The same process comes again: it lives, so it still is the serving one.
+  peer = ConnectTo(socket_, SOCK_SEQPACKET);
+  ASSERT_TRUE(say(HolderVerb::kHello, false));
+  ASSERT_TRUE(run_for(std::chrono::milliseconds(50)));
+  ASSERT_TRUE(say(HolderVerb::kDrop, false));
+  ASSERT_TRUE(run_for(std::chrono::milliseconds(50)));
+  EXPECT_EQ(loop->kept(), 0u);
+  peer.Reset();
+  EXPECT_FALSE(run_for(std::chrono::seconds(30)));
+}
+
+TEST_F(HolderTest, NeverMoreConnectionsThanItsLimit) {
+  HolderLoop::Options options;
+  options.max_connections = 3;
+  Result<HolderLoop> loop =
+      HolderLoop::Create(Listen(socket_, SOCK_SEQPACKET | SOCK_NONBLOCK), UniqueFd(), options);
+  ASSERT_TRUE(loop);
+  const auto settle = [&] {
+    for (int i = 0; i < 20; ++i)
+      ASSERT_TRUE(loop->Step(std::chrono::milliseconds(0)).value_or(false));
+  };
+  const std::string path = directory_ + "/agent.sock";
+  const UniqueFd listening = Listen(path, SOCK_STREAM);
+  const BorrowedFd fds[] = {listening};
+  const UniqueFd peer = ConnectTo(socket_, SOCK_SEQPACKET);
+  const auto say = [&](const HolderMessage& message, bool with_fd) {
+    ASSERT_TRUE(
+        SendWithFds(peer, EncodeHolderMessage(message), std::span(fds, with_fd ? 1 : 0), 0));
+    settle();
+  };
+  say({.verb = HolderVerb::kHello}, false);
+  say({.verb = HolderVerb::kKeep, .kind = Kept::kSocket, .key = 1}, true);
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 5; ++i) clients.push_back(ConnectTo(path, SOCK_STREAM));
+  settle();
+  EXPECT_EQ(loop->kept(), 4u) << "the socket and three; two more wait in the backlog";
+  // What is dealt with makes room.
+  std::vector<uint64_t> connections;
+  std::array<std::byte, kHolderMessageBytes> packet;
+  while (const auto received = ReceiveWithFds(peer, packet, 1, MSG_DONTWAIT)) {
+    const auto message = DecodeHolderMessage(packet);
+    ASSERT_TRUE(message);
+    if (message->verb == HolderVerb::kObject) connections.push_back(message->key);
+  }
+  ASSERT_EQ(connections.size(), 3u);
+  for (const uint64_t key : connections)
+    say({.verb = HolderVerb::kDrop, .kind = Kept::kConnection, .key = key}, false);
+  EXPECT_EQ(loop->kept(), 3u);
+}
+
+TEST_F(HolderTest, APeerIsKnownByItsPidToo) {
+  const UniqueFd listening = Listen(socket_, SOCK_SEQPACKET);
+  Child other = Child::Start([this](const Child::Mouth& mouth) {
+    const UniqueFd peer = ConnectTo(socket_, SOCK_SEQPACKET);
+    mouth.Say("connected");
+    pause();
+    return 0;
+  });
+  ASSERT_EQ(other.Hear(), "connected");
+  const UniqueFd accepted(accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  for (const auto identify : {IdentifyPeer, IdentifyPeerByPid}) {
+    const Result<HolderPeer> peer = identify(accepted);
+    ASSERT_TRUE(peer) << peer.error().message;
+    EXPECT_EQ(peer->pid, other.pid());
+    EXPECT_FALSE(ProcessHasEnded(peer->process));
+  }
+  const Result<HolderPeer> peer = IdentifyPeerByPid(accepted);
+  ASSERT_TRUE(peer);
+  other.Kill();
+  EXPECT_TRUE(ProcessHasEnded(peer->process));
+  EXPECT_EQ(IdentifyPeerByPid(accepted).error().error_number, ESRCH) << "its number is free again";
 }
 
 }  // namespace
