@@ -20,8 +20,17 @@ Result<AgentContact> ContactAgent(const node::Config& config, const Prepared& pr
   contact.connection = node::ConnectToAgent(config.agent_socket);
   if (!contact.connection.valid()) {
     if (!prepared.NeedsAgent(config)) return contact;
+    const std::string start = "; start landgate-agent";
+    if (!prepared.pure) {
+      return Impossible("no agent answers on " + config.agent_socket +
+                        ", and this container needs one" + start);
+    }
     return Impossible("no agent answers on " + config.agent_socket +
-                      ", and this container needs one; start landgate-agent");
+                      ", and config.json is not prepared for the container's policy, which takes "
+                      "one" +
+                      start +
+                      ", or use podman's precreate hook, `landgate-hook inject --bundle DIR`, or "
+                      "landgate-runtime");
   }
   Result<UniqueFd> process = PidfdOpen(pid);
   if (!process) return Context("the container's process", process);

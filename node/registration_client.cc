@@ -23,8 +23,7 @@ constexpr size_t kMaxAnswerBytes = 65536;
 constexpr uid_t kOverflowUid = 65534;  // the host's root, in a user namespace that doesn't map it
 
 int MillisecondsUntil(steady_clock::time_point deadline) {
-  const auto left =
-      std::chrono::duration_cast<std::chrono::milliseconds>(deadline - steady_clock::now());
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now());
   return static_cast<int>(std::max<int64_t>(left.count(), 0));
 }
 

@@ -180,11 +180,7 @@ Json EncodePolicy(const Policy& policy) {
   if (policy.capabilities) value["capabilities"] = EncodeCapabilities(*policy.capabilities);
   if (!policy.denied_syscalls.empty()) value["syscalls"]["deny"] = policy.denied_syscalls;
   if (policy.scopes) {
-    Json scopes = Json::array();
-    for (const auto& scope : keys::kScopes) {
-      if (*policy.scopes & scope.value) scopes.push_back(std::string(scope.word));
-    }
-    value["scopes"] = std::move(scopes);
+    value["scopes"] = ScopeNames(*policy.scopes);
   }
   if (policy.self_restrict_allowed) {
     value["selfRestrict"] = WordFor(*policy.self_restrict_allowed, keys::kSelfRestrict);

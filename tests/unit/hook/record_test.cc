@@ -55,6 +55,32 @@ TEST_F(RecordTest, ReadsWhatItWrote) {
   EXPECT_FALSE(again->keep);
 }
 
+TEST_F(RecordTest, NamesModeListenerAndAgent) {
+  Record record = Sample();
+  record.mode = oci::Mode::kAudit;
+  record.listener = ListenerVariant::kAgent;
+  record.agent_socket = "/run/agent.sock";
+  const std::string text = EncodeRecord(record);
+  EXPECT_THAT(text, HasSubstr("\"listener\": \"agent\""));
+  const Result<Record> read = DecodeRecord(text, "r");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->mode, oci::Mode::kAudit);
+  EXPECT_EQ(read->listener, ListenerVariant::kAgent);
+  EXPECT_EQ(read->agent_socket, "/run/agent.sock");
+}
+
+// A container may outlive the release that recorded it.
+TEST_F(RecordTest, ReadsRecordsFromBeforeThereWasAnAgent) {
+  const Result<Record> read = DecodeRecord(R"({"id": "c1", "bundle": "/b", "pid": 42,
+      "startTime": 1, "policies": ["base"], "execSessions": "confined",
+      "launcher": {"major": 8, "minor": 1, "inode": 2}, "plan": {"major": 0, "minor": 2, "inode": 7}})",
+                                           "r");
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->mode, oci::Mode::kEnforce);
+  EXPECT_EQ(read->listener, ListenerVariant::kNone);
+  EXPECT_EQ(read->agent_socket, "");
+}
+
 TEST_F(RecordTest, RefusesWhatIsNotARecord) {
   EXPECT_FALSE(DecodeRecord("", "r"));
   EXPECT_FALSE(DecodeRecord("{}", "r"));

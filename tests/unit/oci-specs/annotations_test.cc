@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 namespace landgate::oci {
 namespace {
 
@@ -110,6 +112,22 @@ TEST(AnnotationsTest, MalformedValuesAreRefused) {
     // Also where it is for another container: the pod's author made a mistake.
     EXPECT_THAT(ErrorOf({{"io.landgate.policy.other", value}}), HasSubstr("policy.other:"));
   }
+}
+
+TEST(EngineNames, OfEveryEngineThatSaysThem) {
+  for (const auto& [pod, space, container] :
+       {std::tuple{"io.kubernetes.cri.sandbox-name", "io.kubernetes.cri.sandbox-namespace",
+                   "io.kubernetes.cri.container-name"},
+        {"io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.container.name"},
+        {"io.kubernetes.cri-o.KubeName", "io.kubernetes.cri-o.Namespace",
+         "io.kubernetes.cri-o.ContainerName"}}) {
+    const EngineNames names =
+        ReadEngineNames({{pod, "web-0"}, {space, "shop"}, {container, "app"}});
+    EXPECT_EQ(names.pod, "web-0") << pod;
+    EXPECT_EQ(names.pod_namespace, "shop") << space;
+    EXPECT_EQ(names.container, "app") << container;
+  }
+  EXPECT_EQ(ReadEngineNames({{"other", "x"}}).pod, "");
 }
 
 }  // namespace
