@@ -184,8 +184,8 @@ class Scale(AgentTest):
         for workload in workloads:
             self.assertTrue(workload.served())
         rss = int(next(line.split()[1] for line in open(f"/proc/{self.agent.pid}/status") if line.startswith("VmRSS")))
-        print(f"1000 listeners: {rss} KiB")
-        self.assertLess(rss, 40 * 1024)
+        # Audit mode, each asked: the listeners of a container that enforces take less.
+        self.assertLess(rss, 48 * 1024)
         for workload in [first, *workloads]:
             workload.end()
         until(lambda: not self.agent.containers(), "they are collected", 60)
