@@ -5,6 +5,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -43,12 +44,37 @@ Result<UniqueFd> OpenDev(BorrowedFd root) {
   return dev;
 }
 
-// An empty file under a new name in /dev, and `mount` on it.
-Status MountInDev(BorrowedFd dev, const char* name, BorrowedFd mount) {
-  const UniqueFd file(
+// As the owner of a directory: its file system may know no other user (EOVERFLOW), where it belongs
+// to a user namespace.
+class AsOwner {
+ public:
+  explicit AsOwner(BorrowedFd directory) {
+    struct stat st;
+    if (fstat(directory.get(), &st) < 0) return;
+    (void)setfsgid(st.st_gid);  // where it does not work the file can't be made
+    (void)setfsuid(st.st_uid);
+  }
+  ~AsOwner() {
+    (void)setfsuid(geteuid());
+    (void)setfsgid(getegid());
+  }
+  AsOwner(const AsOwner&) = delete;
+  AsOwner& operator=(const AsOwner&) = delete;
+};
+
+Result<UniqueFd> MakeInDev(BorrowedFd dev, const char* name) {
+  const AsOwner owner(dev);
+  UniqueFd file(
       openat(dev.get(), name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0444));
   if (!file.valid()) return SystemError(std::string("/dev/") + name + " in the container", errno);
-  if (Status ok = MoveMountOnto(mount, file); !ok) return Context(std::string("/dev/") + name, ok);
+  return file;
+}
+
+// An empty file under a new name in /dev, and `mount` on it.
+Status MountInDev(BorrowedFd dev, const char* name, BorrowedFd mount) {
+  Result<UniqueFd> file = MakeInDev(dev, name);
+  if (!file) return Forward(file);
+  if (Status ok = MoveMountOnto(mount, *file); !ok) return Context(std::string("/dev/") + name, ok);
   return {};
 }
 
