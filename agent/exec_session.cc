@@ -30,7 +30,7 @@ namespace {
 
 constexpr uint64_t kPage = 4096;
 // While another thread is at the same session's earlier notification.
-constexpr std::chrono::milliseconds kLookAgain{2};
+constexpr std::chrono::milliseconds kLookAgain{1};
 
 // With its NUL, as it is written.
 const std::string& LauncherBytes() {
@@ -86,9 +86,10 @@ ExecSession::ExecSession(const Services& services, ContainerPtr container, Uniqu
 
 void ExecSession::Turn(Call& call, pid_t process) {
   if (!call.MaySlow()) return Deny(call, EAGAIN, AuditReason::kBusy, "too many calls are in hand");
-  std::unique_lock<std::timed_mutex> lock(mutex_, std::defer_lock);
-  while (!lock.try_lock_for(kLookAgain)) {
+  std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
+  while (!lock.try_lock()) {
     if (!call.notification.StillValid()) return Drop(call);
+    std::this_thread::sleep_for(kLookAgain);
   }
   // Opened while the thread waits for its answer, so it can be no other process's.
   Result<UniqueFd> pidfd = PidfdOpen(process);
@@ -208,7 +209,7 @@ std::optional<ExecSession::Refusal> ExecSession::Rewrite(pid_t process, uint64_t
 
 void ExecSession::HandOver(Call& call) {
   Listener& listener = call.listener;
-  const std::lock_guard<std::timed_mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (!command_line_.valid()) {
     listener.Advance(Phase::kLauncher);
     // It goes on with the arguments that it has, confined all the same, and mostly can't.
@@ -230,7 +231,7 @@ void ExecSession::Resume(Region& region) {
   }
   Result<UniqueFd> pidfd = PidfdOpen(process);
   if (!pidfd) return;  // it has ended
-  const std::lock_guard<std::timed_mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   // Without a thread: the launcher can ask all the same, and what is not the launcher gets nothing.
   (void)StartWatch(region, process, std::move(*pidfd), std::nullopt);
 }

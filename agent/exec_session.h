@@ -85,7 +85,7 @@ class ExecSession {
 
   const Services services_;
   const ContainerPtr container_;
-  std::timed_mutex mutex_;
+  std::mutex mutex_;
   UniqueFd command_line_;  // until it is handed over
   std::string program_;    // of it, for the log
   std::atomic<bool> watching_{false};
