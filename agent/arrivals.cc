@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <new>
 #include <utility>
 
 #include "agent/limits.h"
@@ -93,7 +94,16 @@ void Arrivals::Add(uint64_t key, UniqueFd socket, UniqueFd spool, std::string la
   Read(key);
 }
 
+// What there is no memory for is refused: kept, it would end the next process as well.
 void Arrivals::Read(uint64_t key) {
+  try {
+    ReadNow(key);
+  } catch (const std::bad_alloc&) {
+    Refuse(key, "not enough memory");
+  }
+}
+
+void Arrivals::ReadNow(uint64_t key) {
   const auto found = open_.find(key);
   if (found == open_.end()) return;
   Open& open = found->second;

@@ -53,6 +53,7 @@ class Arrivals {
   void FinishLauncher(Open& open);
   Status KeepSpool(uint64_t key, BorrowedFd spool);
   void Read(uint64_t key);
+  void ReadNow(uint64_t key);
   void Finish(Open& open);
   void Refuse(uint64_t key, const std::string& why);
   void Close(uint64_t key);

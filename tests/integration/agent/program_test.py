@@ -119,6 +119,25 @@ class Program(AgentTest):
                 workload.end()
         self.assert_all_given_back()
 
+    def test_no_memory(self):
+        """What there is no memory for is refused, and nothing else."""
+        workload = self.container("small")
+        before = resource.prlimit(self.agent.pid, resource.RLIMIT_AS)
+        size = int(status_of(self.agent.pid)["VmSize"].split()[0]) * 1024
+        resource.prlimit(self.agent.pid, resource.RLIMIT_AS, (size + (1 << 20), before[1]))
+        for length in (30_000, 3 << 20):
+            with self.subTest(length), self.agent.peer() as peer:
+                data = state("big", annotations={"a": "x" * length, **{str(n): "y" for n in range(length // 50)}})
+                try:
+                    peer.send_with(data, [])
+                except OSError:
+                    pass  # refused before all of it was sent
+                self.assertTrue(peer.closed())
+        self.assertTrue(workload.served())
+        resource.prlimit(self.agent.pid, resource.RLIMIT_AS, before)
+        self.assertIsNone(self.agent.process.poll())
+        self.assertTrue(self.container("after").served())
+
     def cpu(self):
         """Seconds of processor time."""
         times = pathlib.Path(f"/proc/{self.agent.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
