@@ -99,9 +99,13 @@ class ExecHandler {
       return;
     }
     pid_t process = 0;
-    if (!IsWorkload(seen.phase) && !Look(call, &seen, &process)) {
-      if (!call.notification.StillValid()) return ExecSession::Drop(call);
-      return session_.Deny(call, EPERM, AuditReason::kBackendError, "who asks can't be told");
+    if (!IsWorkload(seen.phase)) {
+      const Status told = Look(call, &seen, &process);
+      if (!told) {
+        if (!call.notification.StillValid()) return ExecSession::Drop(call);
+        return session_.Deny(call, EPERM, AuditReason::kBackendError,
+                             "who asks can't be told: " + told.error().message);
+      }
     }
     Act(call, Decide(seen), process);
   }
@@ -109,18 +113,19 @@ class ExecHandler {
  private:
   // Who makes the call. What /proc says of a thread is of this very one, because it waits for its
   // answer; StillValid afterwards tells that it did.
-  bool Look(Call& call, Seen* seen, pid_t* process) {
+  Status Look(Call& call, Seen* seen, pid_t* process) {
     const pid_t thread = static_cast<pid_t>(call.request.pid);
     const std::optional<Caller> caller = IdentifyCaller(thread);
-    if (!caller) return false;
-    const Result<sandbox::ObjectId> exe =
+    if (!caller) return Refuse("/proc/" + std::to_string(thread) + "/status can't be read");
+    Result<sandbox::ObjectId> exe =
         sandbox::IdentifyFile("/proc/" + std::to_string(thread) + "/exe");
-    if (!exe || !call.notification.StillValid()) return false;
+    if (!exe) return Forward(exe);
+    if (!call.notification.StillValid()) return Refuse("it has gone");
     *process = caller->tgid;
     seen->own_process = caller->tgid == OwnProcess(call.listener.region(), caller->tgid);
     seen->launcher = *exe == container_->registration.launcher;
     seen->kept = call.listener.region().session.load() == kCommandLineKept;
-    return true;
+    return {};
   }
 
   // The process that got the filter. Where its runtime did not say, it is the first that is seen.

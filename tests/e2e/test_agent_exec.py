@@ -348,6 +348,23 @@ class Attacks(AgentCase):
             self.assertEqual(record["reason"], "verification_failed")
             self.assertIn("/dev/lg", record["message"])
 
+    def test_what_is_not_the_launcher_is_killed(self):
+        """A launcher whose interpreter runs: the file is the registered one, what executes is not."""
+        directory = self.stage.directory("launcher")
+        (directory / "landgate-plan").write_text("")
+        launcher = engines.script(directory / "landgate-init", 'if [ "$1" = start ]; then shift; exec "$@"; fi\n'
+                                                               "while :; do :; done\n")
+        config = {key: value for key, value in self.agents_node.config.items() if key not in ("policyDirs", "runDir")}
+        self.agents_node.write_config(**config, initPath=str(launcher))
+        for runtime in RUNTIMES:
+            container = self.injected(runtime=runtime)
+            with self.held(container):
+                ended = container.exec("/bin/probe", "read /srv/outside")
+                self.assertEqual(ended.status, 137, str(ended))
+                self.assertNotIn('"op"', ended.out)
+                record = self.agent.audited(event="exec_session", verdict="deny", container=container.id)[0]
+                self.assertEqual(record["message"], "killed: it executes something that is not the launcher")
+
     def test_the_launcher_in_the_workloads_hands(self):
         """Run again by the main process and in a session it asks the agent in vain and only takes more away."""
         document = policy(DATA, deny_file("/data/secret.txt"), allow("read execute", "/dev"))
@@ -462,6 +479,9 @@ class Podman:
             self.assertEqual(self.podman("exec", "lg-agent", "/bin/sh", "-c", "exit 42").status, 42)
             self.assertEqual(self.podman("exec", "lg-agent", "/bin/absent").status, 127)
             self.assertEqual(self.podman("exec", "lg-agent", "/etc/passwd").status, 126)
+            ended = self.podman("exec", "-t", "lg-agent", "/bin/sh", "-c", "test -t 1 && echo terminal; cat /srv/outside")
+            self.assertIn("terminal", ended.out, str(ended))
+            self.assertIn("Permission denied", ended.out)
             ended = self.podman("exec", "-i", "lg-agent", "/bin/cat", stdin="through\n")
             self.assertEqual(ended.out, "through\n", str(ended))
             self.agent.restart()
