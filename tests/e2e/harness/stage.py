@@ -71,6 +71,7 @@ class Stage:
         for applet in APPLETS:
             (root / "bin" / applet).symlink_to("busybox")
         shutil.copy(self.probe, root / "bin" / "probe")
+        shutil.copy(self.build / "tests" / "worker", root / "bin" / "worker")
         shutil.copy(self.probe, root / "data" / "bin" / "tool")  # readable, not executable, by policy
         for name, text in FILES.items():
             (root / name).write_text(text)
