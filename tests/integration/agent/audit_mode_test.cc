@@ -229,7 +229,7 @@ TEST_F(AuditMode, EverySiblingCallIsToldAndGoesOn) {
   EXPECT_THAT(
       Told(),
       ElementsAre(
-          "openat fs.read_file /out/file not_covered", "openat fs.read_file /out/file not_covered",
+          "openat fs.read_file /out/file not_covered", "openat fs.read_file /out/other not_covered",
           "openat fs.write_file,fs.read_file /rw/denied rule p#/paths/3",
           "openat fs.read_file,fs.truncate /rw/denied rule p#/paths/3",
           "openat fs.write_file /ro/file insufficient_access",
