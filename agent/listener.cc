@@ -99,7 +99,7 @@ struct Listener::Impl final : SlotOwner, Receivers::Duty, Watched {
         ended(std::move(when_ended)),
         metrics(with.metrics != nullptr ? *with.metrics : Uncounted()),
         counters(metrics.ForListener(region_index)),
-        poll_first(!ReceiveEndsWithLastProcess()),
+        poll_first(with.always_poll || !ReceiveEndsWithLastProcess()),
         receivers(*this) {
     for (uint32_t i = 0; i < kSlotsPerListener; ++i)
       if (IdIn(region.slots[i]) != 0) replay |= Bit(i);

@@ -40,6 +40,9 @@ struct Services {
   Holder* holder = nullptr;  // null in tests without one
   AuditSink* audit = nullptr;
   Metrics* metrics = nullptr;
+  // Receive only after poll(2), as kernels need it where a blocked receive doesn't end with the
+  // last process. False: as ReceiveEndsWithLastProcess finds it.
+  bool always_poll = false;
 };
 
 class Listener;

@@ -112,6 +112,8 @@ class Agency {
   agent::Metrics& metrics() { return *metrics_; }
   AuditRecorder& audit() { return audit_; }
   const agent::Services& services() const { return services_; }
+  // As on kernels before Linux 6.11.
+  void PollBeforeReceiving() { services_.always_poll = true; }
   uint64_t Sum(agent::Metrics::Counter agent::Metrics::Shard::*counter) const {
     return metrics_->Sum(counter);
   }

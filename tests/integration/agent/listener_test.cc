@@ -209,6 +209,57 @@ TEST(Listener, OneThatIsHeldUpDelaysNobody) {
   EXPECT_GE(agency.Sum(&Shard::stood_in), 1U);
 }
 
+// Whoever makes slow calls on purpose delays others once: from then on the role goes over before.
+TEST(Listener, AfterOneThatWasHeldUpItIsCautious) {
+  Agency agency;
+  FilteredProcess process = FilteredProcess::Start({SYS_getppid}, [] {
+    for (int i = 0; i < 40; ++i)
+      if (Call0(-1) != 7) return 1;
+    return 0;
+  });
+  const auto listener = agency.Serve(process.TakeListener(), [&](Call& call) {
+    EXPECT_TRUE(call.MaySlow());
+    (void)poll(nullptr, 0, 5);
+    (void)std::move(call.notification).Return(7);
+  });
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_TRUE(agency.Ended(1));
+  const uint64_t stood_in = agency.Sum(&Shard::stood_in);
+  EXPECT_GE(stood_in, 1U);
+  EXPECT_LE(stood_in, 5U) << "not once for each of the forty";
+}
+
+// Kernels where a blocked receive doesn't end with the last process.
+TEST(Listener, PollingBeforeReceivingServesAndEndsToo) {
+  Agency agency;
+  agency.PollBeforeReceiving();
+  FilteredProcess process = FilteredProcess::Start({SYS_getppid}, [] {
+    return InChildren(4, [](int child) {
+      if (child == 0 && Call0(-1) != 7) return 2;
+      for (long i = 0; i < 500; ++i)
+        if (Call0(i) != i) return 1;
+      return 0;
+    });
+  });
+  (void)agency.Serve(process.TakeListener(), [&](Call& call) {
+    if (static_cast<int64_t>(call.request.data.args[0]) == -1) {
+      EXPECT_TRUE(call.MaySlow());
+      (void)poll(nullptr, 0, 20);
+      (void)std::move(call.notification).Return(7);
+    } else {
+      Echo(call);
+    }
+  });
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_TRUE(agency.Ended(1));
+  EXPECT_EQ(agency.Sum(&Shard::receive_errors), 0U);
+
+  FilteredProcess idle = FilteredProcess::Start({SYS_getppid}, [] { return 0; });
+  std::shared_ptr<Listener> stopped = agency.Serve(idle.TakeListener(), Echo);
+  EXPECT_TRUE(stopped->Stop(test::kPatience));
+  agency.Forget();
+}
+
 // The stand-in is not a second thread in the receive: a call that is decided quickly never meets
 // it.
 TEST(Listener, QuickSlowCallsNeedTwoThreadsAtMost) {
