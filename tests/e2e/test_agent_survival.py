@@ -41,7 +41,7 @@ class Load:
         with open(self.volume / "counters", "r+b") as file:
             self.counters = mmap.mmap(file.fileno(), 4096)
         self.container = case.container(
-            POLICY, how="inject", runtime=runtime, node=case.agents_node,
+            "tested", how="inject", runtime=runtime, node=case.agents_node,
             annotations={"io.landgate.mode": "audit"} if mode == "audit" else None,
             capabilities=DEFAULT_CAPABILITIES,
             mounts=[{"destination": "/shared", "type": "bind", "source": str(self.volume), "options": ["bind", "rw"]}])
@@ -82,6 +82,7 @@ class Survival(Case):
 
     def setUp(self):
         self.agents_node = self.node()
+        self.agents_node.policy("tested", POLICY)
         self.agent = Agent(self.agents_node).start()
         self.addCleanup(self.agent.stop)
         self.random = random.Random(time.time_ns() if KILLS > 12 else 4711)
@@ -267,7 +268,7 @@ class Survival(Case):
                 return None
 
             def container(runtime, mode):
-                made = self.container(POLICY, how="inject", runtime=runtime, node=self.agents_node,
+                made = self.container("tested", how="inject", runtime=runtime, node=self.agents_node,
                                       annotations={"io.landgate.mode": "audit"} if mode == "audit" else None,
                                       args=["/bin/sh", "-c", "cat /data/open/file; cat /srv/outside; true"])
                 ended = made.run()
