@@ -21,20 +21,20 @@
 
 enum { PAGE = 4096, STACK = 65536 };
 
-static void fail(const char *what) {
+static void fail(const char* what) {
   perror(what);
   exit(1);
 }
 
 /* Reads the string of the second argument. False: it can't, and the call is to be denied. */
-static int read_path(int listener, const struct seccomp_notif *call) {
+static int read_path(int listener, const struct seccomp_notif* call) {
   char path[PAGE];
   uint64_t address = call->data.args[1];
   size_t length = 0;
   while (length < sizeof path) {
     size_t size = PAGE - (address + length) % PAGE;
     if (size > sizeof path - length) size = sizeof path - length;
-    struct iovec here = {path + length, size}, there = {(void *)(address + length), size};
+    struct iovec here = {path + length, size}, there = {(void*)(address + length), size};
     ssize_t got = process_vm_readv((pid_t)call->pid, &here, 1, &there, 1, 0);
     if (got <= 0) return 0;
     if (memchr(path + length, 0, (size_t)got) != NULL)
@@ -68,8 +68,8 @@ struct served {
   int listener;
 };
 
-static void *serve_listener(void *argument) {
-  const struct served *served = argument;
+static void* serve_listener(void* argument) {
+  const struct served* served = argument;
   for (;;) {
     if (served->loop == LOOP_POLLED) {
       struct pollfd state = {served->listener, POLLIN, 0};
@@ -79,10 +79,10 @@ static void *serve_listener(void *argument) {
   }
 }
 
-static void serve_by_threads(enum agent_loop loop, const int *listeners, size_t count) {
+static void serve_by_threads(enum agent_loop loop, const int* listeners, size_t count) {
   size_t each = loop == LOOP_HERD ? 2 : 1, threads = count * each;
-  pthread_t *thread = calloc(threads, sizeof *thread);
-  struct served *served = calloc(threads, sizeof *served);
+  pthread_t* thread = calloc(threads, sizeof *thread);
+  struct served* served = calloc(threads, sizeof *served);
   pthread_attr_t attributes;
   if (thread == NULL || served == NULL) fail("calloc");
   pthread_attr_init(&attributes);
@@ -96,7 +96,7 @@ static void serve_by_threads(enum agent_loop loop, const int *listeners, size_t 
   for (size_t i = 0; i < threads; ++i) pthread_join(thread[i], NULL);
 }
 
-static void serve_by_epoll(int with_path, const int *listeners, size_t count) {
+static void serve_by_epoll(int with_path, const int* listeners, size_t count) {
   int epoll = epoll_create1(EPOLL_CLOEXEC);
   if (epoll < 0) fail("epoll_create1");
   for (size_t i = 0; i < count; ++i) {
@@ -118,7 +118,7 @@ static void serve_by_epoll(int with_path, const int *listeners, size_t count) {
   }
 }
 
-void agent_loop_serve(enum agent_loop loop, const int *listeners, size_t count) {
+void agent_loop_serve(enum agent_loop loop, const int* listeners, size_t count) {
   for (size_t i = 0; i < count; ++i)
     ioctl(listeners[i], SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP);
   if (loop == LOOP_EPOLL || loop == LOOP_EPOLL_PATH)

@@ -18,7 +18,7 @@ enum agent_loop {
 };
 
 /* Serves until every listener has hung up. Sync wake-up. Exits the process where it can't. */
-void agent_loop_serve(enum agent_loop loop, const int *listeners, size_t count);
+void agent_loop_serve(enum agent_loop loop, const int* listeners, size_t count);
 
 #ifdef __cplusplus
 }
