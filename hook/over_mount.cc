@@ -45,24 +45,16 @@ std::vector<std::string> Candidates(const Entrypoint& entrypoint) {
   return candidates;
 }
 
-// By the mode, as the runtime's own search asks it. An ACL that says otherwise is not seen here.
-bool MayExecute(const struct statx& st, const Entrypoint& entrypoint) {
-  const auto in_group = [&entrypoint](uint32_t gid) {
-    return gid == entrypoint.gid ||
-           std::find(entrypoint.additional_gids.begin(), entrypoint.additional_gids.end(), gid) !=
-               entrypoint.additional_gids.end();
-  };
-  if (entrypoint.uid == 0) return (st.stx_mode & 0111) != 0;
-  if (st.stx_uid == entrypoint.uid) return (st.stx_mode & S_IXUSR) != 0;
-  if (in_group(st.stx_gid)) return (st.stx_mode & S_IXGRP) != 0;
-  return (st.stx_mode & S_IXOTH) != 0;
+// Nobody may: the kernel wants such a bit even for CAP_DAC_OVERRIDE, and an access control list
+// shows its mask there. Who may is for the runtime to find out, as the process's user.
+bool NobodyMayExecute(const struct statx& st) {
+  return !S_ISREG(st.stx_mode) || (st.stx_mode & 0111) == 0;
 }
 
 class OverMounter {
  public:
-  OverMounter(BorrowedFd root, const Entrypoint& entrypoint, BorrowedFd launcher,
-              sandbox::MountTable table)
-      : root_(root), entrypoint_(entrypoint), launcher_(launcher), table_(std::move(table)) {}
+  OverMounter(BorrowedFd root, BorrowedFd launcher, sandbox::MountTable table)
+      : root_(root), launcher_(launcher), table_(std::move(table)) {}
 
   Status Place(const std::string& candidate) {
     const std::string clean = Clean(candidate);
@@ -78,7 +70,7 @@ class OverMounter {
     if (statx(file->get(), "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID, &st) < 0) {
       return SystemError(clean, errno);
     }
-    if (!S_ISREG(st.stx_mode) || !MayExecute(st, entrypoint_)) return {};
+    if (NobodyMayExecute(st)) return {};
     const sandbox::ObjectId object{st.stx_dev_major, st.stx_dev_minor, st.stx_ino};
     // The same file by another name: it is covered already, and what we see is the launcher.
     if (std::find(covered_.begin(), covered_.end(), st.stx_mnt_id) != covered_.end()) return {};
@@ -119,7 +111,6 @@ class OverMounter {
   }
 
   BorrowedFd root_;
-  const Entrypoint& entrypoint_;
   BorrowedFd launcher_;
   const sandbox::MountTable table_;
   std::vector<uint64_t> covered_;
@@ -128,11 +119,27 @@ class OverMounter {
 
 }  // namespace
 
+Status CheckCandidates(BorrowedFd root, const Entrypoint& entrypoint) {
+  for (const std::string& candidate : Candidates(entrypoint)) {
+    const std::string clean = Clean(candidate);
+    const Result<UniqueFd> file = Openat2(
+        root, clean.c_str(), O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+    // Other failures are judged when the launcher is placed.
+    if (file || file.error().error_number != EXDEV) continue;
+    return Refuse("process.args: \"" + entrypoint.name + "\": the runtime looks for it at " +
+                  clean +
+                  ", through a mount of its own (a volume): who has it elsewhere could put another "
+                  "program there before the container starts, and that would run unconfined" +
+                  std::string(kWayOut));
+  }
+  return {};
+}
+
 Result<std::vector<node::OverMount>> PlaceOverMounts(BorrowedFd root, const Entrypoint& entrypoint,
                                                      BorrowedFd launcher) {
   Result<sandbox::MountTable> table = sandbox::ReadMountTable();
   if (!table) return Forward(table);
-  OverMounter mounter(root, entrypoint, launcher, std::move(*table));
+  OverMounter mounter(root, launcher, std::move(*table));
   for (const std::string& candidate : Candidates(entrypoint)) {
     if (Status ok = mounter.Place(candidate); !ok) return Forward(ok);
   }
@@ -140,7 +147,7 @@ Result<std::vector<node::OverMount>> PlaceOverMounts(BorrowedFd root, const Entr
   if (placed.empty()) {
     return Refuse("process.args: \"" + entrypoint.name +
                   "\": the launcher has nothing to stand in for: there is no such program in the "
-                  "container that its user may execute" +
+                  "container that anybody may execute" +
                   std::string(kWayOut));
   }
   return placed;

@@ -4,15 +4,15 @@
 // By the time of prestart and createRuntime runtimes have made the container's mounts and not yet
 // pivoted; nothing of the container runs. What the runtime will execute is found by its own rules
 // (runc: Go's exec.LookPath; crun: the same search): a name with a slash is relative to the working
-// directory, any other is searched in PATH of the process's environment. Every candidate that the
-// process's user may execute is mounted over, not only the first, so that a file that comes or goes
-// on a volume meanwhile doesn't let a later one run in its place.
+// directory, any other is searched in PATH of the process's environment. Every candidate that has
+// an x bit is mounted over, not only the first and whoever it is for: users, capabilities and
+// access control lists decide which one the runtime takes. Where the process's user may not execute
+// that one, the launcher says so (126), and the search does not go on.
 //
 // Linux 5.12. The calling process is single threaded and in the container's mount namespace.
 #ifndef LANDGATE_HOOK_OVER_MOUNT_H_
 #define LANDGATE_HOOK_OVER_MOUNT_H_
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -27,10 +27,12 @@ struct Entrypoint {
   std::string name;  // process.args[0]
   std::string cwd;   // process.cwd, absolute
   std::vector<std::string> env;
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-  std::vector<uint32_t> additional_gids;
 };
+
+// Before anything is mounted: refuses what would be looked for through a mount other than the
+// root's. Replacing a file takes off what is mounted over it in every mount namespace, and volumes
+// can be changed by other containers at any time.
+Status CheckCandidates(BorrowedFd root, const Entrypoint& entrypoint);
 
 // Mounts a clone of `launcher` (a detached mount of the launcher's file, read-only) over every
 // candidate and says where; outer to inner is the order of PATH. `root` is the container's root.

@@ -141,7 +141,7 @@ Result<sandbox::Plan> WatchingPlan() {
 }
 
 Entrypoint EntrypointOf(const oci::ConfigView& view) {
-  return {view.args.front(), view.cwd, view.env, view.uid, view.gid, view.additional_gids};
+  return {view.args.front(), view.cwd, view.env};
 }
 
 Result<uint64_t> MountIdOf(BorrowedFd mount) {
@@ -204,6 +204,8 @@ Result<Placed> StandIn(const node::Config& config, const Prepared& prepared,
   if (Status ok = EnterMountNamespace(container); !ok) return Forward(ok);
   Result<UniqueFd> root = OpenRoot(root_path);
   if (!root) return Forward(root);
+  const Entrypoint entrypoint = EntrypointOf(prepared.view);
+  if (Status ok = CheckCandidates(*root, entrypoint); !ok) return Forward(ok);
   Result<UniqueFd> dev = OpenDev(*root);
   if (!dev) return Forward(dev);
   sandbox::Plan plan;
@@ -231,7 +233,7 @@ Result<Placed> StandIn(const node::Config& config, const Prepared& prepared,
 
   // Last: what runs in the entrypoint's place finds everything else.
   Result<std::vector<node::OverMount>> over_mounts =
-      PlaceOverMounts(*root, EntrypointOf(prepared.view), sources->launcher);
+      PlaceOverMounts(*root, entrypoint, sources->launcher);
   if (!over_mounts) return Forward(over_mounts);
   placed.over_mounts = std::move(*over_mounts);
   placed.over_mounts.push_back({std::string(sandbox::kAgentSocketPath), {}, *socket_mount});

@@ -1,8 +1,10 @@
 """prestart alone: a config.json that nobody patched, with our hook in hooks.prestart or hooks.createRuntime. The
 launcher stands on the entrypoint until the agent takes it off."""
+import os
 import pathlib
 import shutil
 import socket
+import struct
 import subprocess
 
 from harness import log
@@ -23,6 +25,11 @@ CONFINED = [
     ("mount none /tmp tmpfs", "EPERM"),
 ]
 RUNTIMES = ("runc", "crun")
+# user::rwx user:1000:r-x group::--- mask::r-x other::---
+ACL_FOR_1000 = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, rights, user)
+    for tag, rights, user in ((1, 7, 0xffffffff), (2, 5, 1000), (4, 0, 0xffffffff), (0x10, 5, 0xffffffff),
+                              (0x20, 0, 0xffffffff)))
 
 
 class PureCase(Case):
@@ -192,7 +199,7 @@ class Refused(PureCase):
     label = "refused"
     way = "landgate-hook inject"
 
-    def test_a_shared_mount(self):
+    def test_a_shared_volume(self):
         volume = self.agents_node.stage.directory("shared")
         shutil.copytree(self.agents_node.stage.template / "bin", volume / "bin", symlinks=True)
         log.must(["mount", "--bind", volume, volume])
@@ -209,8 +216,24 @@ class Refused(PureCase):
                 container = self.pure(policy(DATA, allow("read execute", "/vol")), edit=edit, runtime=runtime)
                 container.bundle.config["process"]["args"] = ["/vol/bin/busybox", "true"]
                 container.bundle.write()
-                self.refused(container, "shared", self.way)
+                self.refused(container, "volume", self.way)
                 self.assertEqual(pathlib.Path("/proc/self/mountinfo").read_text(), before)
+
+    def test_a_volume(self):
+        """Whoever has it elsewhere could replace the program between hook and start."""
+        volume = self.agents_node.stage.directory("volume")
+        shutil.copy(self.agents_node.stage.template / "bin/busybox", volume / "run")
+        for path, args in (("/bin", ["/vol/run", "true"]), ("/bin:/vol", ["run"]), ("/vol:/bin", ["sh"])):
+            def edit(config, path=path):
+                config["mounts"].append({"destination": "/vol", "source": str(volume), "type": "bind",
+                                         "options": ["rbind", "ro"]})
+                config["process"]["env"][0] = f"PATH={path}"
+            for runtime in RUNTIMES:
+                with self.subTest(runtime=runtime, path=path):
+                    container = self.pure(policy(DATA, allow("read execute", "/vol")), edit=edit, runtime=runtime)
+                    container.bundle.config["process"]["args"] = args
+                    container.bundle.write()
+                    self.refused(container, "volume", "run unconfined", self.way)
 
     def test_start_container_hooks(self):
         def edit(config):
@@ -248,23 +271,52 @@ class Hostile(PureCase):
     label = "hostile"
 
     def test_an_entrypoint_that_slips_through_is_killed(self):
-        """Somebody outside puts a program into PATH, in front of what the hook has covered."""
+        """Somebody on the host puts a program into PATH, in front of what the hook has covered."""
         for runtime in RUNTIMES:
             with self.subTest(runtime=runtime):
-                volume = self.agents_node.stage.directory("volume")
-
-                def edit(config, volume=volume):
-                    config["mounts"].append({"destination": "/vol", "source": str(volume), "type": "bind",
-                                             "options": ["rbind"]})
-                    config["process"]["env"][0] = "PATH=/vol:/bin"
-                    hook = {"path": "/bin/cp", "args": ["cp", "/bin/busybox", str(volume / "sleep")]}
-                    config["hooks"]["prestart"].append(hook)
+                def edit(config):
+                    config["process"]["env"][0] = "PATH=/data/bin:/bin"
                 container = self.pure(policy(allow("read execute", "/")), edit=edit, runtime=runtime)
+                hook = {"path": "/bin/cp", "args": ["cp", "/bin/busybox",
+                                                    str(container.bundle.root / "data/bin/sleep")]}
+                container.bundle.config["hooks"]["prestart"].append(hook)
                 container.bundle.config["process"]["args"] = ["sleep", "30"]
                 container.bundle.write()
                 ended = container.run()
                 self.assertEqual(ended.status, 137, ended)
                 self.agent.audited(event="access", verdict="deny", container=container.id)
+
+    def test_programs_of_the_image_that_only_this_user_may_execute(self):
+        """By an access control list, or by a capability: covered as well."""
+        def by_list(config):
+            config["process"]["env"][0] = "PATH=/first:/bin"
+
+        def by_capability(config):
+            by_list(config)
+            config["process"]["capabilities"] = {
+                name: ["CAP_DAC_OVERRIDE"]
+                for name in ("bounding", "effective", "permitted", "inheritable", "ambient")}
+        for runtime in RUNTIMES:
+            for edit in (by_list, by_capability):
+                with self.subTest(runtime=runtime, edit=edit.__name__):
+                    container = self.pure(policy(DATA, allow("read execute", "/first")), runtime=runtime, uid=1000,
+                                          edit=edit)
+                    root = pathlib.Path(container.bundle.root)
+                    (root / "first").mkdir()
+                    (root / "srv/anybodys").mkdir()
+                    (root / "srv/anybodys").chmod(0o777)
+                    shutil.copy(root / "bin/busybox", root / "first/sh")
+                    (root / "first/sh").chmod(0o700)
+                    if edit is by_list:
+                        os.setxattr(root / "first/sh", "system.posix_acl_access", ACL_FOR_1000)
+                    container.bundle.config["process"]["args"] = [
+                        "sh", "-c", "echo > /srv/anybodys/escaped; while :; do sleep 0; done & read -t 1 x; exit 0"]
+                    container.bundle.write()
+                    ended = container.run()
+                    self.assertEqual(ended.status, 0, ended)
+                    self.assertIn("/srv/anybodys/escaped: Permission denied", ended.err)
+                    self.assertEqual(list((root / "srv/anybodys").iterdir()), [])
+                    self.assertEqual(self.agent.audit(event="access", verdict="deny"), [])
 
     def create(self, container, *args):
         """runc create: the container's process keeps the standard streams open."""

@@ -6,8 +6,10 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -111,23 +113,76 @@ TEST(OverMount, StandsOnTheFileBehindTheSymlinkAndOnNothingElse) {
             }));
 }
 
-TEST(OverMount, EveryCandidateOfThePathThatTheUserMayExecute) {
+// Whom the runtime may find one for depends on users, capabilities and access control lists.
+TEST(OverMount, EveryCandidateOfThePathThatAnybodyMayExecute) {
   NEEDS_ROOT();
   EXPECT_EQ("", Inside([](Root& root) -> std::string {
-              root.File("usr/local/bin/tool", "first", 0700);  // root's alone
+              fs::create_directories(root.path() / "sbin");
+              root.File("usr/local/bin/tool", "first", 0700);
+              root.File("sbin/tool", "none", 0644);
               root.File("bin/tool", "second", 0755);
               Entrypoint entrypoint = Named("tool");
-              entrypoint.uid = entrypoint.gid = 1000;
-              auto placed = root.Place(entrypoint);
-              if (!placed) return placed.error().message;
-              if (root.Text("bin/tool") != "launcher") return "the user's is not covered";
-              if (root.Text("usr/local/bin/tool") != "first") return "one out of reach is covered";
-              umount2((root.path() / "bin/tool").c_str(), MNT_DETACH);
-              placed = root.Place(Named("tool"));
+              entrypoint.env = {"PATH=/usr/local/bin:/sbin:/bin"};
+              const auto placed = root.Place(entrypoint);
               if (!placed) return placed.error().message;
               if (root.Text("usr/local/bin/tool") != "launcher") return "the first is not covered";
+              if (root.Text("sbin/tool") != "none") return "one without an x bit is covered";
               return root.Text("bin/tool") == "launcher" ? "" : "the second is not covered";
             }));
+}
+
+// Of POSIX access control lists: what linux/posix_acl_xattr.h says, and "user 1000 may read and
+// execute, the group and others nothing".
+bool LetUserExecute(const fs::path& file) {
+  const uint16_t entries[][2] = {{1, 7}, {2, 5}, {4, 0}, {0x10, 5}, {0x20, 0}};
+  std::string acl("\2\0\0\0", 4);
+  for (const auto& entry : entries) {
+    const uint32_t id = entry[0] == 2 ? 1000 : UINT32_MAX;
+    acl.append(reinterpret_cast<const char*>(entry), sizeof entry);
+    acl.append(reinterpret_cast<const char*>(&id), sizeof id);
+  }
+  return setxattr(file.c_str(), "system.posix_acl_access", acl.data(), acl.size(), 0) == 0;
+}
+
+TEST(OverMount, WhatAnAccessControlListLetsTheUserExecute) {
+  NEEDS_ROOT();
+  EXPECT_EQ("", Inside([](Root& root) -> std::string {
+              root.File("usr/local/bin/tool", "first", 0700);
+              if (!LetUserExecute(root.path() / "usr/local/bin/tool")) return "";  // no such kernel
+              root.File("bin/tool", "second", 0755);
+              const auto placed = root.Place(Named("tool"));
+              if (!placed) return placed.error().message;
+              return root.Text("usr/local/bin/tool") == "launcher" ? "" : "not covered";
+            }));
+}
+
+TEST(OverMount, NothingIsLookedForThroughAMountOfItsOwn) {
+  NEEDS_ROOT();
+  EXPECT_EQ(
+      "", Inside([](Root& root) -> std::string {
+        fs::create_directories(root.path() / "volume");
+        root.File("bin/tool", "tool", 0755);
+        if (mount("volume", (root.path() / "volume").c_str(), "tmpfs", 0, "mode=0755") < 0) {
+          return "mount";
+        }
+        root.File("volume/run", "run", 0755);
+        fs::create_symlink("/volume/run", root.path() / "bin/link");
+        fs::create_symlink("/bin/tool", root.path() / "volume/back");
+        const UniqueFd fd(open(root.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+        for (const char* name : {"/volume/run", "/volume/later", "volume/run", "link",
+                                 "/volume/back", "/volume/../bin/tool"}) {
+          const Status checked = CheckCandidates(fd, Named(name));
+          if (checked || checked.error().message.find("a volume") == std::string::npos) {
+            return std::string(name) + " is taken";
+          }
+        }
+        for (const char* name : {"/bin/tool", "tool", "bin/tool", "missing", "/missing/tool"}) {
+          if (Status ok = CheckCandidates(fd, Named(name)); !ok) return ok.error().message;
+        }
+        Entrypoint entrypoint = Named("tool");
+        entrypoint.env = {"PATH=/bin:/volume"};
+        return CheckCandidates(fd, entrypoint) ? "a volume in PATH is taken" : "";
+      }));
 }
 
 TEST(OverMount, RelativeNamesAreTheWorkingDirectorys) {
