@@ -1,5 +1,6 @@
 // The operations that helpers perform, in one table. To add one is to add a line here.
 #include "agent/helper.h"
+#include "agent/mask_restore.h"
 #include "agent/over_mount.h"
 
 namespace landgate::agent {
@@ -7,6 +8,7 @@ namespace {
 
 constexpr NamedOperation kOperations[] = {
     {kRemoveOverMounts, RemoveOverMountsOperation, /*spends_helper=*/true},
+    {kRestoreMasks, RestoreMasksOperation, /*spends_helper=*/true},
 };
 
 }  // namespace

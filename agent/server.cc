@@ -29,6 +29,7 @@
 #include "agent/listeners.h"
 #include "agent/log.h"
 #include "agent/loop.h"
+#include "agent/mask_watch.h"
 #include "agent/metrics.h"
 #include "agent/metrics_text.h"
 #include "agent/predecessor.h"
@@ -67,6 +68,7 @@ class Server {
   void ForgetProcess(const Container& container);
   Status Deliver(Message message, uint64_t connection);
   Status Register(RegisterMessage message);
+  void LeaveSockets();
   void RefusedPeer(const std::string& why);
   void FeedWatchdogEvery(std::chrono::microseconds interval);
   std::string Summary() const;
@@ -84,6 +86,7 @@ class Server {
   std::unique_ptr<Arrivals> arrivals_;
   std::unique_ptr<HelperPool> helpers_;
   std::unique_ptr<LauncherStarts> launchers_;
+  std::unique_ptr<MaskWatch> masks_;
   std::set<uint64_t> own_sockets_;  // in the holder: the agent's, all others are launchers'
   UniqueFd signals_;
   UniqueFd control_socket_, metrics_socket_;
@@ -181,9 +184,13 @@ Status Server::TakeOver(std::vector<KeptObject> kept) {
   const Services services{
       .area = area_.get(), .holder = holder_.get(), .audit = audit_.get(), .metrics = &metrics_};
   registry_ = std::make_unique<Registry>(
-      services, Registry::Callbacks{
-                    .added = [this](const Container& container) { WatchProcess(container); },
-                    .removed = [this](const Container& container) { ForgetProcess(container); }});
+      services,
+      Registry::Callbacks{.added = [this](const Container& container) { WatchProcess(container); },
+                          .removed =
+                              [this](const Container& container) {
+                                ForgetProcess(container);
+                                masks_->Remove(container.key);
+                              }});
   listeners_ = std::make_unique<Listeners>(services, *registry_, *loop_, log_);
   arrivals_ = std::make_unique<Arrivals>(
       *loop_, *holder_,
@@ -205,6 +212,7 @@ void Server::StartHelpers() {
   options.command = {"/proc/self/exe", "helper"};
   options.area = area_->memfd();
   helpers_ = std::make_unique<HelperPool>(std::move(options));
+  masks_ = std::make_unique<MaskWatch>(*loop_, *helpers_, *audit_, log_);
   launchers_ = std::make_unique<LauncherStarts>(
       *loop_, *holder_, *helpers_, *audit_, log_,
       [this](uint64_t connection, UniqueFd socket, const std::string& container) {
@@ -329,6 +337,7 @@ void Server::OnSignal() {
 
 void Server::WatchProcess(const Container& container) {
   const uint64_t key = container.key;
+  if (const ContainerPtr added = registry_->ByKey(key)) masks_->Add(added);
   Result<Loop::Token> watched = loop_->Watch(container.process, EPOLLIN, [this, key](uint32_t) {
     // Level triggered, and it stays dead.
     if (const ContainerPtr ended = registry_->ByKey(key)) ForgetProcess(*ended);
@@ -375,6 +384,13 @@ Status Server::Register(RegisterMessage message) {
   return expected;
 }
 
+// Where no container waits for a successor, nothing shall look as if an agent were there: a hook
+// that was accepted would wait for an answer that nobody gives.
+void Server::LeaveSockets() {
+  if (registry_->containers() != 0 || listeners_->foreign() != 0) return;
+  for (const uint64_t key : own_sockets_) holder_->Drop(Kept::kSocket, key);
+}
+
 void Server::RefusedPeer(const std::string& why) { log_.warn("refused: {}", why); }
 
 std::string Server::Summary() const {
@@ -399,6 +415,7 @@ void Server::Run() {
   log_.info("stopping; {} stay with the holder", Summary());
   control_.reset();
   RemoveControlSocket(config_.control_socket);
+  LeaveSockets();
   audit_->Flush();
 }
 
