@@ -64,8 +64,26 @@ bool MayWorkLater(int error_number) {
 }
 constexpr std::chrono::milliseconds kLater{20};
 
-// A server that still lives has what makes these, and makes them again.
-bool IsReplaceable(Kept kind) { return kind == Kept::kArea || kind == Kept::kSocket; }
+// Whether a container would miss it. The area and the sockets are made again by any server. What
+// still lies in a connection is of no container that lives: one that does was registered before,
+// and its registration is kept.
+bool IsForAContainer(Kept kind) {
+  switch (kind) {
+    case Kept::kArea:
+    case Kept::kSocket:
+    case Kept::kConnection:
+    case Kept::kPartial:
+      return false;
+    case Kept::kContainer:
+    case Kept::kProcess:
+    case Kept::kMountNamespace:
+    case Kept::kListener:
+    case Kept::kSession:
+    case Kept::kClone:
+      break;
+  }
+  return true;  // and kinds of another version
+}
 
 size_t MostObjects(size_t wanted) {
   rlimit limit{};
@@ -89,7 +107,7 @@ struct HolderLoop::Impl {
   UniqueFd epoll, listening, signals;
   std::map<ObjectName, Object> objects;
   size_t connections = 0;
-  size_t containers_objects = 0;  // objects that nobody could make again
+  size_t containers_objects = 0;  // IsForAContainer
   std::map<uint64_t, Peer> peers;
   std::map<uint64_t, ObjectName> watches;
   uint64_t last_id = 0;
@@ -143,6 +161,9 @@ struct HolderLoop::Impl {
   void OnDeadlines();
   void OnEvent(const epoll_event& event);
   Clock::time_point NextDeadline() const;
+  // When it has been so for options.idle. Who connects to the kept sockets meanwhile does not make
+  // it longer: with nobody to serve, they would wait for nothing.
+  bool MayEnd() const { return !options.stay && containers_objects == 0 && peers.empty(); }
   bool Finished() const;
 };
 
@@ -178,7 +199,7 @@ int HolderLoop::Impl::Keep(ObjectName name, std::string blob, UniqueFd fd) {
     ++connections;
     next_connection = std::max(next_connection, name.second + 1);
   }
-  if (!IsReplaceable(name.first)) ++containers_objects;
+  if (IsForAContainer(name.first)) ++containers_objects;
   objects.emplace(name, std::move(object));
   return 0;
 }
@@ -191,7 +212,7 @@ void HolderLoop::Impl::Forget(std::map<ObjectName, Object>::iterator at) {
     watches.erase(object.watch);
   }
   if (at->first.first == Kept::kConnection) --connections;
-  if (!IsReplaceable(at->first.first)) --containers_objects;
+  if (IsForAContainer(at->first.first) && --containers_objects == 0) idle_since = Clock::now();
   objects.erase(at);
 }
 
@@ -199,7 +220,6 @@ void HolderLoop::Impl::Drop(ObjectName name) {
   const auto at = objects.find(name);
   if (at == objects.end()) return;
   Forget(at);
-  if (objects.empty()) idle_since = Clock::now();
   if (!accepting && connections < options.max_connections && objects.size() < Capacity())
     ArmSockets(true);
 }
@@ -221,10 +241,9 @@ void HolderLoop::Impl::AddConnection(UniqueFd socket, uint64_t socket_key) {
   const ObjectName name{Kept::kConnection, next_connection};
   if (Keep(name, EncodeSocketKey(socket_key), std::move(socket)) != 0) return;
   if (!serving || serving->peer == 0) return;
-  const uint64_t id = serving->peer;
-  Peer& peer = peers.at(id);
-  peer.out.emplace_back(name);
-  if (!Flush(id, peer)) Close(id);
+  const auto at = peers.find(serving->peer);
+  at->second.out.emplace_back(name);
+  if (!Flush(at->first, at->second)) DrainAndClose(at);
 }
 
 void HolderLoop::Impl::AcceptOn(uint64_t watch) {
@@ -363,8 +382,8 @@ HolderLoop::Impl::Got HolderLoop::Impl::Read(uint64_t id, Peer& peer) {
   return Got::kMessage;
 }
 
-// What a process sent before it died counts: a descriptor that it gave is kept, what it dropped is
-// not handed over.
+// What a process sent before it died counts, however its death is noticed first: a descriptor that
+// it gave is kept, what it dropped is not handed over.
 void HolderLoop::Impl::DrainAndClose(std::map<uint64_t, Peer>::iterator at) {
   do {
     at->second.out.clear();
@@ -417,7 +436,7 @@ void HolderLoop::Impl::OnPeer(uint64_t id, uint32_t events) {
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) return DrainAndClose(at);
   Peer& peer = at->second;
   if (peer.out.empty() && Read(id, peer) == Got::kClose) return Close(at);
-  if (!Flush(id, peer)) Close(at);
+  if (!Flush(id, peer)) DrainAndClose(at);
 }
 
 void HolderLoop::Impl::OnServingProcess(uint64_t id) {
@@ -427,7 +446,7 @@ void HolderLoop::Impl::OnServingProcess(uint64_t id) {
   for (auto& [peer_id, peer] : peers) {
     if (peer.state != Peer::State::kWaiting) continue;
     Admit(peer_id, peer);
-    if (!Flush(peer_id, peer)) Close(peer_id);
+    if (!Flush(peer_id, peer)) DrainAndClose(peers.find(peer_id));
     return;
   }
 }
@@ -458,8 +477,7 @@ void HolderLoop::Impl::OnEvent(const epoll_event& event) {
 
 bool HolderLoop::Impl::Finished() const {
   if (asked_to_end && containers_objects == 0) return true;
-  return !options.stay && objects.empty() && peers.empty() &&
-         Clock::now() - idle_since >= options.idle;
+  return MayEnd() && Clock::now() - idle_since >= options.idle;
 }
 
 Clock::time_point HolderLoop::Impl::NextDeadline() const {
@@ -467,8 +485,7 @@ Clock::time_point HolderLoop::Impl::NextDeadline() const {
   for (const auto& [id, peer] : peers) {
     if (peer.state != Peer::State::kServing) next = std::min(next, peer.deadline);
   }
-  if (!options.stay && objects.empty() && peers.empty())
-    next = std::min(next, idle_since + options.idle);
+  if (MayEnd()) next = std::min(next, idle_since + options.idle);
   return next;
 }
 
@@ -497,7 +514,8 @@ void HolderLoop::Impl::OnDeadlines() {
   std::vector<uint64_t> ids;
   for (const auto& [id, peer] : peers) ids.push_back(id);
   for (const uint64_t id : ids) {
-    if (Peer& peer = peers.at(id); !Flush(id, peer)) Close(id);
+    const auto at = peers.find(id);
+    if (at != peers.end() && !Flush(id, at->second)) DrainAndClose(at);
   }
 }
 

@@ -539,6 +539,83 @@ TEST_F(HolderTest, EndsByItselfWhenNothingIsKeptAndNobodyIsConnected) {
   EXPECT_FALSE(run_for(std::chrono::seconds(30)));
 }
 
+// What a serving process leaves behind that had no container, and those who still connect.
+TEST_F(HolderTest, TheAreaSocketsAndConnectionsDoNotKeepItAlive) {
+  const std::string path = directory_ + "/agent.sock";
+  HolderLoop::Options options;
+  options.idle = std::chrono::milliseconds(300);
+  Result<HolderLoop> loop =
+      HolderLoop::Create(Listen(socket_, SOCK_SEQPACKET | SOCK_NONBLOCK), UniqueFd(), options);
+  ASSERT_TRUE(loop);
+  UniqueFd peer = ConnectTo(socket_, SOCK_SEQPACKET);
+  const auto say = [&](const HolderMessage& message, const UniqueFd& fd = UniqueFd()) {
+    const BorrowedFd fds[] = {fd};
+    return SendWithFds(peer, EncodeHolderMessage(message), std::span(fds, fd.valid() ? 1 : 0), 0);
+  };
+  const auto settle = [&] {
+    for (int i = 0; i < 10; ++i)
+      ASSERT_TRUE(loop->Step(std::chrono::milliseconds(0)).value_or(false));
+  };
+  const UniqueFd memfd = Memfd("x");
+  ASSERT_TRUE(say({.verb = HolderVerb::kHello}));
+  settle();
+  for (const Kept kind : {Kept::kArea, Kept::kContainer}) {
+    ASSERT_TRUE(say({.verb = HolderVerb::kKeep, .kind = kind, .key = 1}, memfd));
+    settle();
+  }
+  {
+    const UniqueFd listening = Listen(path, SOCK_STREAM);
+    ASSERT_TRUE(say({.verb = HolderVerb::kKeep, .kind = Kept::kSocket, .key = 1}, listening));
+    settle();
+  }
+  peer.Reset();
+  const auto somebody_connects = [&] { return ConnectTo(path, SOCK_STREAM).valid(); };
+  const auto ended_within = [&](std::chrono::milliseconds time) {
+    const auto until = std::chrono::steady_clock::now() + time;
+    while (std::chrono::steady_clock::now() < until) {
+      (void)somebody_connects();
+      const Result<bool> more = loop->Step(std::chrono::milliseconds(10));
+      if (!more || !*more) return true;
+    }
+    return false;
+  };
+  EXPECT_FALSE(ended_within(2 * options.idle)) << "a container is kept";
+  EXPECT_GT(loop->kept(), 3u) << "connections are accepted and kept";
+  peer = ConnectTo(socket_, SOCK_SEQPACKET);
+  ASSERT_TRUE(say({.verb = HolderVerb::kHello}));
+  ASSERT_TRUE(say({.verb = HolderVerb::kDrop, .kind = Kept::kContainer, .key = 1}));
+  peer.Reset();
+  EXPECT_TRUE(ended_within(std::chrono::seconds(30)));
+  EXPECT_GT(loop->kept(), 3u);
+  { const HolderLoop gone = *std::move(loop); }
+  EXPECT_FALSE(somebody_connects()) << "nobody accepts any more";
+}
+
+// The answer to its first message can't be sent any more; the others are there all the same.
+TEST_F(HolderTest, WhatADeadServerSaidLastCounts) {
+  Result<HolderLoop> loop =
+      HolderLoop::Create(Listen(socket_, SOCK_SEQPACKET | SOCK_NONBLOCK), UniqueFd(), {});
+  ASSERT_TRUE(loop);
+  UniqueFd peer = ConnectTo(socket_, SOCK_SEQPACKET);
+  const UniqueFd memfd = Memfd("x");
+  const BorrowedFd fds[] = {memfd};
+  const auto keep = [&](uint64_t key) {
+    return SendWithFds(
+        peer, EncodeHolderMessage({.verb = HolderVerb::kKeep, .kind = Kept::kListener, .key = key}),
+        fds, 0);
+  };
+  ASSERT_TRUE(SendWithFds(peer, EncodeHolderMessage({.verb = HolderVerb::kHello}), {}, 0));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(loop->Step(std::chrono::milliseconds(0)));
+  // Shut for reading: the first answer fails with EPIPE while the connection has no hang-up yet.
+  ASSERT_EQ(shutdown(peer.get(), SHUT_RD), 0);
+  for (const uint64_t key : {1, 2, 3}) ASSERT_TRUE(keep(key));
+  ASSERT_TRUE(SendWithFds(
+      peer, EncodeHolderMessage({.verb = HolderVerb::kDrop, .kind = Kept::kListener, .key = 1}), {},
+      0));
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(loop->Step(std::chrono::milliseconds(0)));
+  EXPECT_EQ(loop->kept(), 2u) << "three were kept, one was dropped";
+}
+
 TEST_F(HolderTest, NeverMoreConnectionsThanItsLimit) {
   HolderLoop::Options options;
   options.max_connections = 3;
