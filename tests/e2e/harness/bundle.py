@@ -1,6 +1,7 @@
 """OCI bundles for plain runc and crun, and how a container of one is run, entered and ended."""
 import copy
 import json
+import os
 import subprocess
 import threading
 
@@ -96,7 +97,8 @@ class Container:
     def __init__(self, bundle, how="runtime", runtime="runc"):
         Container._count += 1
         self.bundle, self.how, self.runtime = bundle, how, runtime
-        self.id = f"lg-e2e-{Container._count}"
+        # Unlike those of another run on this machine: crun ends whatever is in the cgroup of that name.
+        self.id = f"lg-e2e-{os.getpid()}-{Container._count}"
         self.state = bundle.directory / "state"
 
     def argv(self, *words, wrapped=True):
