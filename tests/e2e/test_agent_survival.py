@@ -123,6 +123,9 @@ class Survival(Case):
             return all(now >= then + 2 for load, rounds in zip(self.running, before)
                        for now, then in zip(load.rounds, rounds))
         while not moved():
+            gone = [load.name for load in self.running if load.running.process.poll() is not None]
+            if gone:
+                self.fail(f"{what}: ended by somebody: {gone}")
             if time.monotonic() > deadline:
                 stuck = {load.name: list(zip(rounds, load.rounds)) for load, rounds in zip(self.running, before)}
                 self.fail(f"{what}: a worker stands still: {stuck}\n{''.join(self.agent.errors[-20:])}")
