@@ -49,14 +49,15 @@ int Main(int argc, char** argv) {
   app.footer(kMore);
   std::optional<std::string> config_file;
   app.add_option("--config", config_file,
-                 "Node configuration (default: $LANDGATE_CONFIG, else /etc/landgate/config.json)")
+                 "Node configuration (default: $LANDGATE_CONFIG, else an ordinary user's own in "
+                 "$XDG_CONFIG_HOME/landgate, else /etc/landgate/config.json)")
       ->type_name("FILE");
   app.add_subcommand("serve", "Serve; the default");
   CLI::App* hold = app.add_subcommand(
       "hold", "Keep the descriptors of the serving process, so that containers outlive it");
   HoldOptions options;
   hold->add_option("--socket", options.socket_path,
-                   "Where the serving process connects (default: holder.sock beside agent.sock)")
+                   "Where the serving process connects (default: holder.sock in runDir)")
       ->type_name("PATH");
   hold->add_flag("--stay", options.stay, "Never end by itself: for a service of its own");
   hold->add_flag("--background", options.background)->group("");

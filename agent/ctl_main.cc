@@ -58,7 +58,8 @@ int Main(int argc, char** argv) {
   app.footer(kExamples);
   Invocation invocation;
   app.add_option("--config", invocation.config_file,
-                 "Node configuration (default: $LANDGATE_CONFIG, else /etc/landgate/config.json)")
+                 "Node configuration (default: $LANDGATE_CONFIG, else an ordinary user's own in "
+                 "$XDG_CONFIG_HOME/landgate, else /etc/landgate/config.json)")
       ->type_name("FILE");
   AddCheckCommand(app, invocation);
   AddPolicyCommands(app, invocation);
