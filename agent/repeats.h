@@ -37,7 +37,7 @@ class Repeats {
     uint64_t more = 0;
     AuditRecord record;
   };
-  static constexpr size_t kEntries = 128;
+  static constexpr size_t kEntries = 64;
 
   void Flush(Clock::time_point now);
   void Tell(Entry& entry);

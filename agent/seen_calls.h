@@ -42,7 +42,7 @@ class SeenCalls {
   }
 
  private:
-  static constexpr size_t kEntries = 1024;
+  static constexpr size_t kEntries = 128;  // 1 KiB of every listener in audit mode
   const std::atomic<uint64_t>& Slot(uint64_t fingerprint) const {
     return entries_[fingerprint % kEntries];
   }

@@ -60,9 +60,9 @@ TEST(Repeats, NoCountIsLost) {
     // Two kinds that share a place.
     repeats.Write(7, Record("/a"), now);
     EXPECT_TRUE(repeats.Counted(7, now));
-    EXPECT_FALSE(repeats.Counted(7 + 128, now));
-    repeats.Write(7 + 128, Record("/b"), now);
-    EXPECT_TRUE(repeats.Counted(7 + 128, now));
+    EXPECT_FALSE(repeats.Counted(7 + 64, now));
+    repeats.Write(7 + 64, Record("/b"), now);
+    EXPECT_TRUE(repeats.Counted(7 + 64, now));
     EXPECT_EQ(3u, sink.records.size());
     EXPECT_EQ(1u, sink.records[1].count);
   }
