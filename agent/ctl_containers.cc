@@ -10,6 +10,7 @@
 #include "agent/ctl_agent_client.h"
 #include "agent/ctl_command.h"
 #include "agent/ctl_output.h"
+#include "base/printable.h"
 
 namespace landgate::ctl {
 namespace {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "agent/ctl_output.h"
+#include "base/printable.h"
 
 namespace landgate::ctl {
 namespace {

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/printable.h"
+
 namespace landgate::ctl {
 namespace {
 
@@ -39,22 +41,6 @@ std::string Coloured(int fd, Colour colour, std::string_view text) {
   }
   if (start == nullptr || !WantsColour(fd)) return std::string(text);
   return start + std::string(text) + "\033[0m";
-}
-
-std::string Printable(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      out += c;
-      continue;
-    }
-    char escaped[8];
-    (void)snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned>(byte));
-    out += escaped;
-  }
-  return out;
 }
 
 // fwrite's result is looked at once, in FinishOutput: stdio keeps the error flag.

@@ -21,9 +21,6 @@ enum class Colour { kNone, kGreen, kRed, kYellow, kBold };
 // `text` in `colour` where `fd` is a terminal that wants colour, else `text` itself.
 std::string Coloured(int fd, Colour colour, std::string_view text);
 
-// Control characters as \xNN; newlines too, so that a value stays on its line.
-std::string Printable(std::string_view text);
-
 // To stdout. What can't be written is found by FinishOutput.
 void Print(std::string_view text);
 void PrintJson(const Json& value);

@@ -16,6 +16,7 @@
 #include "agent/ctl_policy_list.h"
 #include "agent/ctl_validate.h"
 #include "base/capability_names.h"
+#include "base/printable.h"
 #include "base/syscalls.h"
 #include "base/unique_fd.h"
 #include "node/policies.h"

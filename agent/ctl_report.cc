@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "agent/ctl_output.h"
+#include "base/printable.h"
 
 namespace landgate::ctl {
 namespace {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/files.h"
+#include "base/printable.h"
 
 namespace landgate::agent {
 namespace {
@@ -72,15 +73,7 @@ std::unique_ptr<spdlog::logger> MakeLog() {
 }
 
 std::string Printable(std::string_view text) {
-  std::string printable;
-  for (const char c : text.substr(0, kMaxPrintable)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      printable += fmt::format("\\x{:02x}", byte);
-    } else {
-      printable += c;
-    }
-  }
+  std::string printable = landgate::Printable(text.substr(0, kMaxPrintable));
   if (text.size() > kMaxPrintable) printable += "…";
   return printable;
 }

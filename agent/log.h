@@ -18,7 +18,7 @@ namespace landgate::agent {
 
 std::unique_ptr<spdlog::logger> MakeLog();
 
-// Control characters as \xNN, and at most 512 bytes of it.
+// As base/printable.h, and at most 512 bytes of it.
 std::string Printable(std::string_view text);
 
 }  // namespace landgate::agent

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/files.h"
+#include "base/printable.h"
 #include "base/syscalls.h"
 #include "base/unique_fd.h"
 
@@ -22,7 +23,8 @@ bool IsDevNull(BorrowedFd fd) {
 }  // namespace
 
 int Complain(const Error& error) {
-  const std::string line = "landgate-hook: " + error.message + "\n";
+  const std::string message = Printable(error.message);
+  const std::string line = "landgate-hook: " + message + "\n";
   const BorrowedFd own(STDERR_FILENO);
   (void)WriteAll(own, line);  // nowhere else to report that
   if (IsDevNull(own)) {
@@ -32,7 +34,7 @@ int Complain(const Error& error) {
       if (its_stderr) (void)WriteAll(*its_stderr, line);  // syslog has it, too
     }
     openlog("landgate-hook", LOG_PID, LOG_DAEMON);
-    syslog(LOG_ERR, "%s", error.message.c_str());
+    syslog(LOG_ERR, "%s", message.c_str());
   }
   return static_cast<int>(error.status);
 }

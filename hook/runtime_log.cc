@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "base/printable.h"
 #include "base/unique_fd.h"
 
 namespace landgate::hook {
@@ -32,7 +33,7 @@ std::string LogLine(std::string_view message, bool json, time_t now) {
 
 void ReportRuntimeError(std::string_view message, const std::optional<std::string>& log,
                         const std::optional<std::string>& log_format) {
-  fprintf(stderr, "%.*s\n", static_cast<int>(message.size()), message.data());
+  fprintf(stderr, "%s\n", Printable(message).c_str());
   if (!log || log->empty()) return;
   std::string path = *log;
   if (path.starts_with("file:")) {

@@ -1,6 +1,6 @@
-#include <cstdio>
 #include <cstring>
 
+#include "base/printable.h"
 #include "policy/json_reader.h"
 #include "policy/rights.h"
 #include "sandbox/compile.h"
@@ -118,22 +118,6 @@ Json List(const std::vector<T>& values, F one) {
   Json list = Json::array();
   for (const T& value : values) list.push_back(one(value));
   return list;
-}
-
-// Paths come from a container: what is no text must not steer a terminal.
-std::string Printable(const std::string& text) {
-  std::string printable;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      printable += c;
-      continue;
-    }
-    char escaped[5];
-    snprintf(escaped, sizeof escaped, "\\x%02x", byte);
-    printable += escaped;
-  }
-  return printable;
 }
 
 std::string ErrnoName(int number) {

@@ -56,6 +56,16 @@ Heard RunHook(const std::string& config) {
   return heard;
 }
 
+// What an image or an annotation names must not steer the terminal of whoever starts it.
+TEST(Complaint, IsOneLineOfText) {
+  if (geteuid() != 0) GTEST_SKIP() << "taking the starter's stderr needs the right to trace it";
+  const Heard heard = RunHook(
+      "{\"annotations\":{\"io.landgate.\\u001b[2J\\u009b1m\\nlandgate-hook: fine\":\"x\"}}");
+  EXPECT_EQ(heard.status, 1);
+  EXPECT_THAT(heard.by_starter, HasSubstr("\\x1b[2J\\xc2\\x9b1m\\x0alandgate-hook: fine"));
+  EXPECT_EQ(heard.by_starter.find('\n'), heard.by_starter.size() - 1);
+}
+
 TEST(Complaint, IsHeardByTheStarterWhereTheHookHasNoStderr) {
   if (geteuid() != 0) GTEST_SKIP() << "taking the starter's stderr needs the right to trace it";
   const Heard refused = RunHook(R"({"ociVersion":"1.0.2","process":{"args":["/bin/true"]},
