@@ -93,7 +93,7 @@ struct AuditRecord {
   std::string rule;      // "POLICY#/paths/3"
   std::string message;   // for a person; may be empty
   int error_number = 0;  // what the caller was told; in audit mode what it would have been told
-  uint64_t count = 0;    // kAuditDropped
+  uint64_t count = 0;    // kAuditDropped; kAccess in audit mode: how often again (repeats.h)
   // From receiving the notification to its answer.
   std::optional<std::chrono::microseconds> latency;
 };

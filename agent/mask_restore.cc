@@ -27,8 +27,7 @@ using sandbox::StepState;
 using sandbox::WatchedName;
 using sandbox::WatchedStep;
 
-// --- messages
-// -------------------------------------------------------------------------------------
+// --- messages -----------------------------------------------------------------------------------
 
 class Writer {
  public:
@@ -121,8 +120,7 @@ WatchedStep GetStep(Reader& in) {
   return watched;
 }
 
-// --- inotify
-// --------------------------------------------------------------------------------------
+// --- inotify ------------------------------------------------------------------------------------
 
 // Walks paths beneath the container's root as the kernel does, symlinks included, and watches every
 // name on the way. A path is walked as far as it exists; the name that is missing is watched too.
@@ -205,8 +203,7 @@ class NameWatcher {
   bool incomplete_ = false;
 };
 
-// --- the operation
-// --------------------------------------------------------------------------------
+// --- the operation ------------------------------------------------------------------------------
 
 MaskAnswer Perform(const MaskRequest& request, BorrowedFd container, BorrowedFd inotify) {
   MaskAnswer answer;

@@ -162,8 +162,7 @@ MaskWatch::MaskWatch(Loop& loop, HelperPool& helpers, AuditSink& audit, spdlog::
 
 MaskWatch::~MaskWatch() = default;
 
-// --- containers
-// -----------------------------------------------------------------------------------
+// --- containers ---------------------------------------------------------------------------------
 
 void MaskWatch::Add(const ContainerPtr& container) {
   const node::Registration& registration = container->registration;
@@ -209,8 +208,14 @@ void MaskWatch::Remove(uint64_t container) {
   watched_.erase(found);
 }
 
-// --- noticing
-// -------------------------------------------------------------------------------------
+// What a helper has begun to watch for a container that is gone.
+void MaskWatch::Unwatch(const std::vector<WatchedEntry>& entries) {
+  for (const WatchedEntry& entry : entries) {
+    if (!entries_.contains(entry.watch)) (void)inotify_rm_watch(inotify_.get(), entry.watch);
+  }
+}
+
+// --- noticing -----------------------------------------------------------------------------------
 
 // Any mount of the container came or went; our own too.
 void MaskWatch::OnMountInfo(uint64_t key) {
@@ -245,10 +250,14 @@ void MaskWatch::OnInotify() {
 void MaskWatch::ReadEvents() {
   alignas(struct inotify_event) std::array<char, 65536> buffer;
   std::set<uint64_t> noticed;
-  const auto everybody = [&](bool only_running) {
+  const auto everybody = [&](bool only_looking) {
+    bool any = false;
     for (const auto& [key, watched] : watched_) {
-      if (!only_running || watched->looking) noticed.insert(key);
+      if (only_looking && !watched->looking) continue;
+      noticed.insert(key);
+      any = true;
     }
+    return any;
   };
   for (;;) {
     const ssize_t size = read(inotify_.get(), buffer.data(), buffer.size());
@@ -257,13 +266,13 @@ void MaskWatch::ReadEvents() {
       const auto* event = reinterpret_cast<const struct inotify_event*>(buffer.data() + at);
       at += static_cast<ssize_t>(sizeof *event + event->len);
       if (event->mask & IN_Q_OVERFLOW) {
-        everybody(false);
+        (void)everybody(false);
         continue;
       }
       const auto names = entries_.find(event->wd);
       if (names == entries_.end()) {
-        // Of a watch whose helper has not answered yet.
-        everybody(true);
+        // Of a watch whose helper has not answered yet; or one that was given up.
+        if (!everybody(true)) (void)inotify_rm_watch(inotify_.get(), event->wd);
         continue;
       }
       if (event->mask & IN_IGNORED) {
@@ -287,8 +296,7 @@ void MaskWatch::Notice(uint64_t key) {
   Look(key, 0ms);
 }
 
-// --- looking
-// --------------------------------------------------------------------------------------
+// --- looking ------------------------------------------------------------------------------------
 
 void MaskWatch::Look(uint64_t key, Clock::duration delay) {
   const auto found = watched_.find(key);
@@ -334,7 +342,10 @@ void MaskWatch::Run(uint64_t key) {
 
 void MaskWatch::Done(uint64_t key, std::optional<MaskAnswer> answer, const std::string& problem) {
   const auto found = watched_.find(key);
-  if (found == watched_.end()) return;
+  if (found == watched_.end()) {
+    if (answer) Unwatch(answer->entries);
+    return;
+  }
   Watched& watched = *found->second;
   const auto now = Clock::now();
   const auto since = watched.looking.value_or(now);
@@ -437,8 +448,7 @@ void MaskWatch::Retire(Watched& watched, const std::vector<std::string>& leads) 
   }
 }
 
-// --- telling
-// --------------------------------------------------------------------------------------
+// --- telling ------------------------------------------------------------------------------------
 
 void MaskWatch::Tell(const Watched& watched, AuditEvent event, const MountStep& step,
                      std::string message, std::optional<Clock::duration> took) const {

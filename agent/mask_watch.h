@@ -49,6 +49,7 @@ class MaskWatch {
   using Clock = Loop::Clock;
   struct Watched;
 
+  void Unwatch(const std::vector<WatchedEntry>& entries);
   void OnMountInfo(uint64_t key);
   void OnInotify();
   void ReadEvents();

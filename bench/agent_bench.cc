@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,6 +21,7 @@
 
 #include "agent/area.h"
 #include "agent/container.h"
+#include "agent/handlers/handlers.h"
 #include "agent/listener.h"
 #include "agent/memory.h"
 #include "agent/metrics.h"
@@ -120,14 +122,42 @@ void Stall(agent::Call& call) {
   }
 }
 
-void ServeOurs(const std::vector<int>& listeners, const agent::Handler& handler) {
+// Of a listener that serves that container.
+using MakeHandler =
+    std::function<agent::Handler(const agent::Services&, const agent::ContainerPtr&)>;
+
+// Audit mode's own handler, for a call that stands for an open of the path that it carries.
+agent::Handler MakeAudit(const agent::Services& services, const agent::ContainerPtr& container) {
+  return [audit = agent::MakeAuditHandler(services, container, {})](agent::Call& call) {
+    call.listener.Advance(agent::Phase::kWorkload);
+    struct seccomp_notif open = call.request;
+    open.data.nr = SYS_openat;
+    open.data.args[0] = static_cast<uint64_t>(AT_FDCWD);
+    open.data.args[2] = O_RDONLY;
+    agent::Call as_open{call.notification, open, call.listener};
+    audit(as_open);
+  };
+}
+
+class NoAudit : public agent::AuditSink {
+ public:
+  void Write(agent::AuditRecord) override {
+    fprintf(stderr, "what is measured must be allowed\n");
+    exit(1);
+  }
+};
+
+void ServeOurs(const std::vector<int>& listeners, const MakeHandler& make) {
   Result<agent::Area> area = agent::Area::Create();
   if (!area) exit(1);
   agent::Metrics metrics;
+  NoAudit no_audit;
   agent::Services services;
   services.area = &*area;
   services.metrics = &metrics;
+  services.audit = &no_audit;
   const agent::ContainerPtr container = NewContainer();
+  const agent::Handler handler = make(services, container);
   for (const int listener : listeners) {
     const std::optional<uint32_t> region = area->Allocate(area->NextKey());
     if (!region || !agent::Listener::Start(services, UniqueFd(listener), *region, container,
@@ -144,10 +174,12 @@ Group::Server Loop(agent_loop loop) {
     agent_loop_serve(loop, listeners.data(), listeners.size());
   };
 }
-Group::Server Ours(agent::Handler handler) {
-  return [handler = std::move(handler)](const std::vector<int>& listeners) {
-    ServeOurs(listeners, handler);
-  };
+Group::Server Ours(MakeHandler make) {
+  return
+      [make = std::move(make)](const std::vector<int>& listeners) { ServeOurs(listeners, make); };
+}
+Group::Server Ours(void (*handle)(agent::Call&)) {
+  return Ours([handle](const agent::Services&, const agent::ContainerPtr&) { return handle; });
 }
 
 using Groups = std::vector<std::unique_ptr<Group>>;
@@ -180,6 +212,7 @@ void RoundTrip(int rounds) {
   Add(groups, "landgate-agent", 1, false, Ours(Continue));
   Add(groups, "C loop that reads a path", 1, true, Loop(LOOP_PATH));
   Add(groups, "landgate-agent, decided on a path", 1, true, Ours(DecidePath));
+  Add(groups, "landgate-agent, audit mode", 1, true, Ours(MakeAudit));
   for (const int cpu : {0, -1}) {
     for (const auto& group : groups) group->Pin(cpu);
     const std::vector<double> ns = RoundTrips(groups, rounds);
@@ -188,6 +221,7 @@ void RoundTrip(int rounds) {
       printf("  %-44s %.2f us\n", groups[i]->name().c_str(), ns[i] / 1000);
     Verdict("without memory, of the C loop", ns[1] / ns[0], kRoundTripBound, true);
     Verdict("on a path, of the C loop that reads one", ns[3] / ns[2], kRoundTripBound, true);
+    Verdict("audit mode, of the C loop that reads one", ns[4] / ns[2], kRoundTripBound, true);
   }
 }
 

@@ -27,6 +27,7 @@ namespace {
 
 constexpr uint64_t kMaskFlags =
     abi::kMountAttrRdonly | abi::kMountAttrNosuid | abi::kMountAttrNodev | abi::kMountAttrNoexec;
+constexpr int kAttempts = 8;
 constexpr size_t kMaxTableBytes = size_t{64} << 20;
 
 bool IsMask(MountStepKind kind) {
@@ -164,14 +165,14 @@ class Restorer {
     std::sort(pins.begin(), pins.end(), [this](size_t one, size_t other) {
       return Depth(steps_[one].step.path) > Depth(steps_[other].step.path);
     });
-    for (const size_t pin : pins) RestoreOne(pin);
+    for (const size_t pin : pins) RestorePin(pin);
     for (const WatchedName& name : names_) Follow(name);
     Conclude();
     return std::move(outcome_);
   }
 
  private:
-  // --- what is there -----------------------------------------------------------------------------
+  // --- what is there ----------------------------------------------------------------------------
 
   Result<Here> Look(const std::string& path) const {
     Result<UniqueFd> fd = ContainerRoot(root_.fd).Open(path, O_PATH);
@@ -209,7 +210,7 @@ class Restorer {
            (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
   }
 
-  // --- one step ----------------------------------------------------------------------------------
+  // --- one step ---------------------------------------------------------------------------------
 
   void Set(size_t index, StepState state, std::string problem = "") {
     outcome_.steps[index].state = state;
@@ -240,19 +241,34 @@ class Restorer {
     return std::move(*here);
   }
 
-  void RestoreOne(size_t index) {
-    const std::optional<Here> here = Lost(index);
-    if (!here) return;
-    if (steps_[index].step.kind == MountStepKind::kPin && !here->object.IsDirectory()) {
-      return Set(index, StepState::kMissing, "no directory stands there");
+  // Whoever saves a file again and again replaces it while it is looked at. False: looking at it
+  // once more is worth it.
+  bool Settled(size_t index, const Status& placed) {
+    Set(index, placed);
+    return placed || !IsMissing(placed.error().error_number);
+  }
+
+  void RestorePin(size_t index) {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      const std::optional<Here> here = Lost(index);
+      if (!here) return;
+      if (!here->object.IsDirectory()) {
+        return Set(index, StepState::kMissing, "no directory stands there");
+      }
+      if (Settled(index, Place(steps_[index].step, *here, {}))) return;
     }
-    Set(index, Place(steps_[index].step, *here, {}));
+  }
+
+  void RestoreTree(size_t index) {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      if (TryTree(index)) return;
+    }
   }
 
   // A mask or restriction, with what is bound back into it: cloned before the mask hides it.
-  void RestoreTree(size_t index) {
+  bool TryTree(size_t index) {
     const std::optional<Here> here = Lost(index);
-    if (!here) return;
+    if (!here) return true;
     std::map<size_t, Here> sources;
     std::vector<MountStep> back;
     for (size_t i = index + 1; i < steps_.size() && Within(i, index); ++i) {
@@ -274,8 +290,8 @@ class Restorer {
       sources.emplace(i, std::move(*source));
     }
     const Status placed = Place(steps_[index].step, *here, back);
-    Set(index, placed);
-    if (!placed) return;
+    if (!Settled(index, placed)) return false;
+    if (!placed) return true;
     for (auto& [i, source] : sources) {
       Result<Here> target = Look(steps_[i].step.path);
       if (!target || !IsNew(target->object.mount_id)) {
@@ -284,6 +300,7 @@ class Restorer {
       }
       Set(i, Attach(source.fd, FlagsOf(steps_[i].step), true, target->fd));
     }
+    return true;
   }
 
   bool Within(size_t index, size_t tree) const {
@@ -314,7 +331,7 @@ class Restorer {
     return PlaceSource(sources_.null_, &Restorer::Null, here.fd);
   }
 
-  // --- sources -----------------------------------------------------------------------------------
+  // --- sources ----------------------------------------------------------------------------------
 
   // The first of a kind comes from the host; once it stands, all others are clones of it.
   Status PlaceSource(UniqueFd& source, Result<UniqueFd> (Restorer::*make)(), BorrowedFd target) {
@@ -389,7 +406,7 @@ class Restorer {
     }
   }
 
-  // --- names that lead elsewhere now -------------------------------------------------------------
+  // --- names that lead elsewhere now ------------------------------------------------------------
 
   void Follow(const WatchedName& name) {
     outcome_.leads.emplace_back();
@@ -444,7 +461,7 @@ class Restorer {
     }
   }
 
-  // --- the end -----------------------------------------------------------------------------------
+  // --- the end ----------------------------------------------------------------------------------
 
   // Pins take what they cover along under other mount ids.
   void Conclude() {

@@ -182,7 +182,7 @@ class AuditHandler {
   }
 
  private:
-  // --- phases ------------------------------------------------------------------------------------
+  // --- phases -----------------------------------------------------------------------------------
 
   // The execve by which the runtime's process becomes the container's. Other processes that execute
   // something before it are startContainer hooks.
@@ -215,7 +215,7 @@ class AuditHandler {
     return *rules_;
   }
 
-  // --- files -------------------------------------------------------------------------------------
+  // --- files ------------------------------------------------------------------------------------
 
   void Files(Call& call, Examined& examined) {
     const ContainerRules& rules = Rules(examined.thread());
@@ -369,7 +369,7 @@ class AuditHandler {
     findings.push_back(std::move(finding));
   }
 
-  // --- network -----------------------------------------------------------------------------------
+  // --- network ----------------------------------------------------------------------------------
 
   void Network(Call& call, Examined& examined) {
     const ContainerRules& rules = Rules(examined.thread());
@@ -441,7 +441,7 @@ class AuditHandler {
     return true;
   }
 
-  // --- telling -----------------------------------------------------------------------------------
+  // --- telling ----------------------------------------------------------------------------------
 
   void Unreadable(Listener& listener, Examined& examined, int error_number) {
     Finding finding;

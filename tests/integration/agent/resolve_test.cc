@@ -211,8 +211,7 @@ TEST_F(Tree, DescriptorsAreJumpedThrough) {
   EXPECT_EQ(ESRCH, OpenRootOf(inner).error());
 }
 
-// --- against the kernel
-// ---------------------------------------------------------------------------
+// --- against the kernel -------------------------------------------------------------------------
 
 struct Answer {
   int error_number = 0;
