@@ -132,6 +132,44 @@ class Replaced(MaskCase):
                 self.assertEqual((self.volume / "secret" / "inside").read_text(), "7\n")
                 self.assertEqual((self.volume / "fixed").read_text(), "fixed 2\n")
 
+    def test_every_kind_of_mask(self):
+        """What is bound back into a mask, an empty file for a mask, noexec: as they were placed."""
+        self.RULES = ({"deny": ["all"], "beneath": ["/vol/private"]},
+                      {"allow": ["read"], "file": ["/vol/private/key"]},
+                      {"allow": ["read", "modify"], "beneath": ["/vol/private/sub/dir"]},
+                      {"deny": ["all"], "file": ["/vol/secret"], "mask": "empty"},
+                      {"deny": ["modify"], "beneath": ["/vol/deep/er"]})
+        table = [("read /vol/private/key", "ok"), ("write /vol/private/key", "EROFS|EACCES"),
+                 ("read /vol/private/other", "ENOENT"), ("write:creat /vol/private/sub/dir/new", "ok"),
+                 ("read /vol/secret", "EACCES|ok", ""), ("write /vol/secret", "EROFS|EACCES"),
+                 ("read /vol/deep/er/open", "ok"), ("write:creat /vol/deep/er/new", "EROFS|EACCES")]
+
+        def private(number):
+            (self.volume / "private" / "sub" / "dir").mkdir(parents=True)
+            for name in ("key", "other", "sub/other"):
+                (self.volume / "private" / name).write_text(f"{name} {number}\n")
+        for runtime in RUNTIMES:
+            with self.subTest(runtime=runtime):
+                self.seen = {}
+                held = self.running(runtime)
+                (self.volume / "private" / "key").unlink()
+                (self.volume / "private").rmdir()
+                private(1)
+                with held:
+                    self.begun()
+                    self.sees(table)
+                    (self.volume / "private").rename(self.volume / "private.old")
+                    private(2)
+                    self.save("secret")
+                    (self.volume / "deep" / "er").rename(self.volume / "deep" / "er.old")
+                    (self.volume / "deep" / "er").mkdir()
+                    (self.volume / "deep" / "er" / "open").write_text("2\n")
+                    self.back("/vol/private", "/vol/secret", "/vol/deep/er")
+                    self.sees([*table, ("read /vol/private/key", "ok", "key 2")])
+                    secret = Answers(self.subject.exec("/bin/probe", "read /vol/secret").out)
+                    self.assertNotIn("secret", secret.value("read /vol/secret"))
+                    self.assertTrue((self.volume / "private/sub/dir/new").exists())
+
     def test_again_and_again(self):
         """Faster than anybody can look: at the end it is masked."""
         with self.running():
