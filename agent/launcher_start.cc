@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <charconv>
 #include <memory>
 #include <string_view>
@@ -60,6 +61,45 @@ Status TakeOff(HelperPool& helpers, const Container& container) {
   return {};
 }
 
+// What the holder keeps with the socket: whose it is, and what the container's process executed
+// when the hook registered it. Nothing of the container has run by then, so it is the runtime.
+std::string EncodeBlob(const Container& container) {
+  std::string blob = std::string(kBlob) + std::to_string(container.key);
+  if (const Result<sandbox::ObjectId> runtime = ExeOf(container)) {
+    for (const uint64_t number :
+         {uint64_t{runtime->dev_major}, uint64_t{runtime->dev_minor}, runtime->inode}) {
+      blob += ' ' + std::to_string(number);
+    }
+  }
+  return blob;
+}
+
+struct DecodedBlob {
+  uint64_t container = 0;
+  std::optional<sandbox::ObjectId> runtime;
+};
+
+DecodedBlob DecodeBlob(std::string_view blob) {
+  std::array<uint64_t, 4> numbers{};
+  size_t count = 0;
+  blob.remove_prefix(kBlob.size());
+  while (count < numbers.size()) {
+    const auto [end, error] =
+        std::from_chars(blob.data(), blob.data() + blob.size(), numbers[count]);
+    if (error != std::errc()) break;
+    ++count;
+    blob.remove_prefix(static_cast<size_t>(end - blob.data()));
+    if (!blob.starts_with(' ')) break;
+    blob.remove_prefix(1);
+  }
+  DecodedBlob decoded{.container = numbers[0], .runtime = {}};
+  if (count == numbers.size()) {
+    decoded.runtime = sandbox::ObjectId{static_cast<uint32_t>(numbers[1]),
+                                        static_cast<uint32_t>(numbers[2]), numbers[3]};
+  }
+  return decoded;
+}
+
 void Say(BorrowedFd socket, const std::string& line) {
   // Into an empty buffer; a launcher that has gone needs no answer.
   (void)send(socket.get(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -70,11 +110,7 @@ void Say(BorrowedFd socket, const std::string& line) {
 bool LauncherStarts::IsLauncherSocket(std::string_view blob) { return blob.starts_with(kBlob); }
 
 uint64_t LauncherStarts::ContainerOf(std::string_view blob) {
-  uint64_t key = 0;
-  if (IsLauncherSocket(blob)) {
-    (void)std::from_chars(blob.data() + kBlob.size(), blob.data() + blob.size(), key);
-  }
-  return key;
+  return IsLauncherSocket(blob) ? DecodeBlob(blob).container : 0;
 }
 
 Status LauncherStarts::Expect(uint64_t key, ContainerPtr container, BorrowedFd socket) {
@@ -82,18 +118,18 @@ Status LauncherStarts::Expect(uint64_t key, ContainerPtr container, BorrowedFd s
     // The same registration, read a second time after its agent was replaced.
     if (expected.container->key == container->key) return {};
   }
-  const std::string blob = std::string(kBlob) + std::to_string(container->key);
+  const std::string blob = EncodeBlob(*container);
   if (Status kept = holder_.Keep(Kept::kSocket, key, blob, socket); !kept) {
     return Context("the launcher's socket", kept);
   }
-  Restore(key, std::move(container));
+  Restore(key, blob, std::move(container));
   return {};
 }
 
-void LauncherStarts::Restore(uint64_t key, ContainerPtr container) {
+void LauncherStarts::Restore(uint64_t key, std::string_view blob, ContainerPtr container) {
   Expected& expected = expected_[key];
   expected.container = std::move(container);
-  if (const Result<sandbox::ObjectId> exe = ExeOf(*expected.container)) expected.runtime = *exe;
+  expected.runtime = DecodeBlob(blob).runtime;
   Guard(key);
 }
 

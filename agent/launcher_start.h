@@ -51,7 +51,7 @@ class LauncherStarts {
   Status Expect(uint64_t key, ContainerPtr container, BorrowedFd socket);
   // A predecessor's kSocket. False: it is not one of these.
   static bool IsLauncherSocket(std::string_view blob);
-  void Restore(uint64_t key, ContainerPtr container);
+  void Restore(uint64_t key, std::string_view blob, ContainerPtr container);
   // The container of a predecessor's socket.
   static uint64_t ContainerOf(std::string_view blob);
 

@@ -281,7 +281,7 @@ Status Server::OpenSocket(std::vector<KeptObject> predecessors) {
                                      ? registry_->ByKey(LauncherStarts::ContainerOf(socket.blob))
                                      : nullptr;
     if (started) {
-      launchers_->Restore(socket.key, started);
+      launchers_->Restore(socket.key, socket.blob, started);
     } else if (!there.empty() && socket.blob == there) {
       reachable = true;
       own_sockets_.insert(socket.key);

@@ -344,6 +344,27 @@ class Hostile(PureCase):
                 self.assertIn("open\n", text)
                 log.until(lambda: self.agent.containers() == [], "the container ended")
 
+    def test_what_slipped_through_while_there_was_no_agent_is_killed(self):
+        """The successor knows what the runtime's own program was."""
+        for runtime in RUNTIMES:
+            with self.subTest(runtime=runtime):
+                container = self.pure(policy(allow("read execute", "/")), runtime=runtime)
+                program = pathlib.Path(container.bundle.root) / "data/bin/program"
+                shutil.copy(container.bundle.root / "bin/busybox", program.with_name("sh"))
+                program.write_text("#!/data/bin/sh\nexit 0\n")
+                program.chmod(0o755)
+                self.create(container, "/data/bin/program")
+                self.agent.kill()
+                other = program.with_name("other")
+                other.write_text("#!/data/bin/sh\nwhile :; do sleep 1; done\n")
+                other.chmod(0o755)
+                other.rename(program)  # and the launcher goes with what it stood on
+                self.assertEqual(log.run(container.argv("start", container.id)).status, 0)
+                log.until(lambda: '"running"' in log.run(container.argv("state", container.id)).out, "it runs")
+                self.agent.start()
+                self.agent.audited(event="access", verdict="deny", container=container.id)
+                log.until(lambda: self.agent.containers() == [], "the container ended")
+
     def test_the_socket_answers_nobody_else(self):
         container = self.pure()
         self.create(container, "true")
