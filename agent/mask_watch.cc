@@ -41,8 +41,8 @@ constexpr auto kBlindLook = 5s;
 constexpr auto kHelperPatience = 10s;
 constexpr auto kFailedLook = 1s;
 constexpr auto kMostFailedLook = 300s;
-// Masks that follow a swapped symlink, of one container.
-constexpr size_t kMaxFollowed = 64;
+// Masks and pins that follow swapped symlinks, of one container at a time.
+constexpr size_t kMaxFollowed = 256;
 constexpr size_t kMaxMountInfoBytes = size_t{64} << 20;
 
 bool IsRestriction(MountStepKind kind) {
@@ -139,7 +139,6 @@ struct MaskWatch::Watched {
   std::optional<Clock::time_point> looking;  // a helper looks; for what was noticed then
   Clock::time_point not_before{};
   Clock::duration failed_pause = kFailedLook;
-  size_t followed = 0;
   bool blind = false;  // inotify does not tell about every name
   std::string complaint;
 };
@@ -324,7 +323,8 @@ void MaskWatch::Run(uint64_t key) {
   auto request = std::make_shared<MaskRequest>();
   request->before_pivot = watched.container->registration.root;
   for (const Watched::Step& step : watched.steps) request->steps.push_back(step.at);
-  if (watched.followed < kMaxFollowed) request->names = watched.names;
+  const size_t most = watched.container->registration.mounts.size() + kMaxFollowed;
+  if (watched.steps.size() < most) request->names = watched.names;
   const bool begun =
       StartThread("mask-restore", [this, key, request, container = watched.container] {
         Result<MaskAnswer> asked = AskHelper(helpers_, *container, *request, inotify_);
@@ -407,7 +407,6 @@ void MaskWatch::Take(Watched& watched, MaskAnswer answer, Clock::time_point sinc
     Tell(watched, AuditEvent::kMaskRestored, added.step,
          "stands where the rule's path leads now; what was opened before stays open", now - since);
     watched.steps.push_back({std::move(added), {}});
-    ++watched.followed;
   }
   Retire(watched, answer.outcome.leads);
 }

@@ -1,11 +1,12 @@
 """What a policy denies is replaced from outside the container: the mask is put back, and the audit log has it."""
+import json
 import os
 
-from harness import log
+from harness import engines, log
 from harness.agent import Agent
 from harness.answers import Answers, check
 from harness.case import Case
-from harness.policies import allow, policy
+from harness.policies import DATA, allow, deny_file, policy
 
 RUNTIMES = ("runc", "crun")
 
@@ -284,3 +285,44 @@ class Swapped(MaskCase):
                     self.back(f"/vol/config/..{number}/key")
                     self.sees([("read /vol/config/key", "EACCES"),
                                ("read /vol/config/public", "ok", f"public {number}")])
+
+
+class Rootless(Case):
+    """A user's own agent: it joins the container's user namespace, where it has every capability."""
+    label = "rootless"
+
+    def test_podman(self):
+        engine = engines.Podman(self.stage, "runc", "hooks", True)
+        engine.start()
+        self.addCleanup(engine.stop)
+        engine.node.policy("tested", policy(DATA, deny_file("/data/secret.txt")))
+        for directory in (engine.home / "r" / "landgate", engine.home / ".local"):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            log.must(["chown", "-R", engines.USER, directory])
+        log.must(["chown", "-R", engines.USER, engine.home / ".config"])
+        agent = Agent(engine.node, prefix=engine._as_user([]), environment=engine.environment_of_podman, flags=[]).start()
+        self.addCleanup(agent.stop)
+        audit = engine.home / ".local/state/landgate/audit.jsonl"
+
+        def restored():
+            records = [json.loads(line) for line in audit.read_text().splitlines()] if audit.exists() else []
+            return [record for record in records if record["event"] == "mask_restored"]
+        table = [("read /data/secret.txt", "EACCES"), ("read /data/open/file", "ok")]
+        with engine.held("c1", "tested", [row[0] for row in table]) as running:
+            check(self, Answers(running.out), table)
+            [secret] = [path for path in engine.home.glob("storage/vfs/dir/*/data/secret.txt")
+                        if self.is_running(path.parents[1], agent)]
+            for number in range(1, 4):
+                beside = secret.with_suffix(".tmp")
+                beside.write_text(f"hunter{number}\n")
+                beside.rename(secret)
+                records = log.until(lambda wanted=number: len(restored()) >= wanted and restored(), "the mask is back")
+                self.assertEqual(records[-1]["path"], "/data/secret.txt")
+                ended = engine.exec("c1", [row[0] for row in table])
+                check(self, Answers(ended.out), table, ended)
+
+    def is_running(self, root, agent):
+        """Whether it is the container's root file system, not the image's."""
+        [known] = agent.containers()
+        here, there = os.stat(root), os.stat(f"/proc/{known['pid']}/root")
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

@@ -8,7 +8,7 @@
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
-#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,12 +16,10 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "agent/area.h"
@@ -251,12 +249,14 @@ TEST_F(AuditMode, EverySiblingCallIsToldAndGoesOn) {
 
 TEST_F(AuditMode, WhoAskedIsNamed) {
   EXPECT_EQ(0, Run([] {
-              std::thread thread([] {
-                pthread_setname_np(pthread_self(), "the-asker");
-                (void)OpenErrno("/out/file", O_RDWR);
-              });
-              thread.join();
-              return 0;
+              const pid_t asker = fork();
+              if (asker == 0) {
+                (void)prctl(PR_SET_NAME, "the-asker");
+                _exit(OpenErrno("/out/file", O_RDWR));
+              }
+              int status = 1;
+              waitpid(asker, &status, 0);
+              return status;
             }));
   ASSERT_EQ(1u, sink_.records().size());
   const AuditRecord record = sink_.records()[0];
