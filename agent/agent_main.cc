@@ -6,10 +6,10 @@
 #include <optional>
 #include <string>
 
-#include "agent/helper.h"
-#include "agent/holder.h"
+#include "agent/helper/helper.h"
+#include "agent/holder/holder.h"
 #include "agent/log.h"
-#include "agent/server.h"
+#include "agent/server/server.h"
 #include "node/config.h"
 
 namespace landgate::agent {

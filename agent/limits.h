@@ -40,7 +40,8 @@ inline constexpr size_t kHolderReservedFds = 64;
 inline constexpr size_t kMaxHeldConnections = 2 * kMaxConnections;  // more wait in the backlog
 inline constexpr size_t kMaxHolderPeers = 16;  // serving processes and those that want to be
 inline constexpr std::chrono::seconds kHolderPeerPatience{10};  // until a peer says what it wants
-inline constexpr std::chrono::seconds kHolderIdle{10};  // nothing held for a container, nobody connected
+inline constexpr std::chrono::seconds kHolderIdle{
+    10};  // nothing held for a container, nobody connected
 // A predecessor that was killed is still there for a moment.
 inline constexpr std::chrono::milliseconds kPredecessorPatience{1000};
 // The serving process waits this long for an answer of the holder.

@@ -19,12 +19,12 @@
 #include <utility>
 #include <vector>
 
-#include "agent/area.h"
 #include "agent/container.h"
 #include "agent/handlers/handlers.h"
-#include "agent/listener.h"
-#include "agent/memory.h"
-#include "agent/metrics.h"
+#include "agent/notify/area.h"
+#include "agent/notify/listener.h"
+#include "agent/notify/memory.h"
+#include "agent/notify/metrics.h"
 #include "base/linux_abi.h"
 #include "bench/agent_group.h"
 #include "bench/agent_loops.h"

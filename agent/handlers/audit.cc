@@ -21,15 +21,15 @@
 #include <utility>
 #include <vector>
 
-#include "agent/caller.h"
-#include "agent/calls.h"
-#include "agent/container_rules.h"
-#include "agent/destination_request.h"
+#include "agent/handlers/caller.h"
+#include "agent/handlers/calls.h"
+#include "agent/handlers/container_rules.h"
+#include "agent/handlers/destination_request.h"
 #include "agent/handlers/handlers.h"
-#include "agent/path_request.h"
-#include "agent/repeats.h"
-#include "agent/resolve.h"
-#include "agent/seen_calls.h"
+#include "agent/handlers/path_request.h"
+#include "agent/handlers/repeats.h"
+#include "agent/handlers/resolve.h"
+#include "agent/handlers/seen_calls.h"
 #include "base/paths.h"
 
 namespace landgate::agent {

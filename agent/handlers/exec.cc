@@ -11,10 +11,10 @@
 #include <string>
 #include <utility>
 
-#include "agent/caller.h"
-#include "agent/exec_session.h"
+#include "agent/handlers/caller.h"
+#include "agent/handlers/exec_session.h"
 #include "agent/handlers/handlers.h"
-#include "agent/phases.h"
+#include "agent/handlers/phases.h"
 #include "sandbox/command_line.h"
 #include "sandbox/object.h"
 

@@ -16,7 +16,7 @@
 #include <cstdint>
 
 #include "agent/container.h"
-#include "agent/listener.h"
+#include "agent/notify/listener.h"
 #include "base/unique_fd.h"
 
 namespace landgate::agent {

@@ -10,8 +10,8 @@
 #include <span>
 #include <string_view>
 
-#include "agent/helper.h"
-#include "agent/holder.h"
+#include "agent/helper/helper.h"
+#include "agent/holder/holder.h"
 
 namespace landgate::test {
 

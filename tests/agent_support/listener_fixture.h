@@ -17,10 +17,10 @@
 #include <utility>
 #include <vector>
 
-#include "agent/area.h"
 #include "agent/audit.h"
-#include "agent/listener.h"
-#include "agent/metrics.h"
+#include "agent/notify/area.h"
+#include "agent/notify/listener.h"
+#include "agent/notify/metrics.h"
 #include "node/registration.h"
 #include "tests/agent_support/filtered_process.h"
 

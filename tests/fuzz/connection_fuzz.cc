@@ -15,8 +15,8 @@
 #include <string_view>
 #include <variant>
 
-#include "agent/connection.h"
-#include "agent/message.h"
+#include "agent/server/connection.h"
+#include "agent/server/message.h"
 
 namespace {
 

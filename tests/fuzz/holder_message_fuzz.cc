@@ -13,9 +13,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "agent/fd_message.h"
-#include "agent/holder_loop.h"
-#include "agent/holder_message.h"
+#include "agent/holder/fd_message.h"
+#include "agent/holder/holder_loop.h"
+#include "agent/holder/holder_message.h"
 
 namespace landgate::agent {
 namespace {

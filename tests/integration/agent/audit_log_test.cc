@@ -1,6 +1,6 @@
 // The audit log on a real file system: how its file is made, rotated and reopened, and what it
 // survives.
-#include "agent/audit_log.h"
+#include "agent/control/audit_log.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>

@@ -22,11 +22,11 @@
 #include <set>
 #include <vector>
 
-#include "agent/area.h"
-#include "agent/calls.h"
+#include "agent/handlers/calls.h"
 #include "agent/handlers/handlers.h"
-#include "agent/listener.h"
-#include "agent/metrics.h"
+#include "agent/notify/area.h"
+#include "agent/notify/listener.h"
+#include "agent/notify/metrics.h"
 #include "policy/document_json.h"
 #include "tests/agent_support/filtered_process.h"
 

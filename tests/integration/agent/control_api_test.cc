@@ -1,5 +1,5 @@
 // The control API as its clients see it, over an inventory of the test's own.
-#include "agent/control_api.h"
+#include "agent/control/control_api.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "agent/control_socket.h"
+#include "agent/control/control_socket.h"
 #include "agent/limits.h"
 #include "tests/integration/agent/control_client.h"
 

@@ -1,5 +1,5 @@
 // Who may talk to the control socket, and what may lie where it is to be.
-#include "agent/control_socket.h"
+#include "agent/control/control_socket.h"
 
 #include <gmock/gmock.h>
 #include <grp.h>

@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "agent/turn_watch.h"
+#include "agent/handlers/turn_watch.h"
 #include "base/syscalls.h"
 #include "tests/integration/agent/session_harness.h"
 

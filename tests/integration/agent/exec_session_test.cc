@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "agent/memory.h"
+#include "agent/notify/memory.h"
 #include "tests/integration/agent/session_harness.h"
 
 namespace landgate::agent {

@@ -1,5 +1,5 @@
 // Helpers as processes: they answer, outlive, are counted, and leave nothing behind.
-#include "agent/helper_pool.h"
+#include "agent/helper/helper_pool.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <thread>
 
 #include "agent/limits.h"
-#include "agent/process_stat.h"
+#include "agent/notify/process_stat.h"
 #include "base/files.h"
 #include "tests/agent_support/agent_program.h"
 #include "tests/agent_support/child.h"

@@ -20,11 +20,11 @@
 #include <map>
 #include <mutex>
 
-#include "agent/fd_message.h"
-#include "agent/holder_client.h"
-#include "agent/holder_loop.h"
-#include "agent/holder_message.h"
-#include "agent/holder_peer.h"
+#include "agent/holder/fd_message.h"
+#include "agent/holder/holder_client.h"
+#include "agent/holder/holder_loop.h"
+#include "agent/holder/holder_message.h"
+#include "agent/holder/holder_peer.h"
 #include "base/files.h"
 #include "base/syscalls.h"
 #include "tests/agent_support/agent_program.h"

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "agent/memory.h"
+#include "agent/notify/memory.h"
 #include "tests/agent_support/listener_fixture.h"
 
 namespace landgate::agent {

@@ -1,4 +1,4 @@
-#include "agent/listener.h"
+#include "agent/notify/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 #include <vector>
 
 #include "agent/limits.h"
-#include "agent/memory.h"
+#include "agent/notify/memory.h"
 #include "tests/agent_support/listener_fixture.h"
 
 namespace landgate::agent {

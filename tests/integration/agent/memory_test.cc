@@ -1,4 +1,4 @@
-#include "agent/memory.h"
+#include "agent/notify/memory.h"
 
 #include <errno.h>
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 #include <thread>
 #include <vector>
 
-#include "agent/read_watch.h"
+#include "agent/notify/read_watch.h"
 
 namespace landgate::agent {
 namespace {

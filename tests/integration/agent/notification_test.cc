@@ -1,4 +1,4 @@
-#include "agent/notification.h"
+#include "agent/notify/notification.h"
 
 #include <errno.h>
 #include <fcntl.h>

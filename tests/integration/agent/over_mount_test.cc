@@ -1,4 +1,4 @@
-#include "agent/over_mount.h"
+#include "agent/helper/over_mount.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

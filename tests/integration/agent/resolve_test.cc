@@ -1,4 +1,4 @@
-#include "agent/resolve.h"
+#include "agent/handlers/resolve.h"
 
 #include <errno.h>
 #include <fcntl.h>

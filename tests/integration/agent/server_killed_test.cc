@@ -20,15 +20,15 @@
 #include <random>
 #include <thread>
 
-#include "agent/area.h"
 #include "agent/audit.h"
-#include "agent/helper_pool.h"
-#include "agent/holder_client.h"
-#include "agent/holder_peer.h"
-#include "agent/holder_start.h"
-#include "agent/listener.h"
-#include "agent/metrics.h"
-#include "agent/once_perform.h"
+#include "agent/helper/helper_pool.h"
+#include "agent/helper/once_perform.h"
+#include "agent/holder/holder_client.h"
+#include "agent/holder/holder_peer.h"
+#include "agent/holder/holder_start.h"
+#include "agent/notify/area.h"
+#include "agent/notify/listener.h"
+#include "agent/notify/metrics.h"
 #include "base/files.h"
 #include "tests/agent_support/agent_program.h"
 #include "tests/agent_support/child.h"

@@ -23,11 +23,11 @@
 #include <utility>
 #include <vector>
 
-#include "agent/area.h"
-#include "agent/exec_session.h"
+#include "agent/handlers/exec_session.h"
 #include "agent/handlers/handlers.h"
-#include "agent/holder_client.h"
-#include "agent/listener.h"
+#include "agent/holder/holder_client.h"
+#include "agent/notify/area.h"
+#include "agent/notify/listener.h"
 #include "base/files.h"
 #include "base/linux_abi.h"
 #include "sandbox/object.h"

@@ -1,4 +1,4 @@
-#include "agent/area.h"
+#include "agent/notify/area.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

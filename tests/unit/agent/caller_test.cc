@@ -1,4 +1,4 @@
-#include "agent/caller.h"
+#include "agent/handlers/caller.h"
 
 #include <gtest/gtest.h>
 #include <sys/prctl.h>

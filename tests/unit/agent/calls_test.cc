@@ -1,4 +1,4 @@
-#include "agent/calls.h"
+#include "agent/handlers/calls.h"
 
 #include <gtest/gtest.h>
 #include <linux/audit.h>

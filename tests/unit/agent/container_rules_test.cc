@@ -1,4 +1,4 @@
-#include "agent/container_rules.h"
+#include "agent/handlers/container_rules.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "agent/control_request.h"
+#include "agent/control/control_request.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "agent/destination_request.h"
+#include "agent/handlers/destination_request.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

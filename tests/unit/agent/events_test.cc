@@ -1,4 +1,4 @@
-#include "agent/events.h"
+#include "agent/control/events.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "agent/fd_message.h"
+#include "agent/holder/fd_message.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "agent/holder_message.h"
+#include "agent/holder/holder_message.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>

@@ -1,4 +1,4 @@
-#include "agent/json_scan.h"
+#include "agent/server/json_scan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

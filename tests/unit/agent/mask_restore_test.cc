@@ -1,4 +1,4 @@
-#include "agent/mask_restore.h"
+#include "agent/helper/mask_restore.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>

@@ -1,4 +1,4 @@
-#include "agent/once_table.h"
+#include "agent/helper/once_table.h"
 
 #include <errno.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "agent/path_request.h"
+#include "agent/handlers/path_request.h"
 
 #include <errno.h>
 #include <fcntl.h>

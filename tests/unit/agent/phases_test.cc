@@ -1,4 +1,4 @@
-#include "agent/phases.h"
+#include "agent/handlers/phases.h"
 
 #include <errno.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // What a successor makes of what it finds, and of what beside a listener says about it.
-#include "agent/predecessor.h"
+#include "agent/server/predecessor.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <string>
 
-#include "agent/holder_message.h"
-#include "agent/listener_blob.h"
+#include "agent/holder/holder_message.h"
+#include "agent/server/listener_blob.h"
 
 namespace landgate::agent {
 namespace {

@@ -1,4 +1,4 @@
-#include "agent/process_stat.h"
+#include "agent/notify/process_stat.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>

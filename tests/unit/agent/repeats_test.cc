@@ -1,10 +1,10 @@
-#include "agent/repeats.h"
+#include "agent/handlers/repeats.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-#include "agent/seen_calls.h"
+#include "agent/handlers/seen_calls.h"
 
 namespace landgate::agent {
 namespace {
