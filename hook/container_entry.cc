@@ -60,7 +60,10 @@ Result<ContainerNamespaces> OpenNamespaces(pid_t pid) {
   }
   Result<UniqueFd> user = OpenNamespace(pid, "user");
   if (!user) return Forward(user);
-  ContainerNamespaces namespaces{std::move(*mount), std::move(*user)};
+  const std::string root_path = "/proc/" + std::to_string(pid) + "/root";
+  UniqueFd root(open(root_path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return SystemError(root_path, errno);
+  ContainerNamespaces namespaces{std::move(*mount), std::move(*user), std::move(root)};
   const std::pair<const char*, bool*> others[] = {{"net", &namespaces.own_network_namespace},
                                                   {"pid", &namespaces.own_pid_namespace}};
   for (const auto& [name, own] : others) {

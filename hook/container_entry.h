@@ -19,6 +19,7 @@ namespace landgate::hook {
 struct ContainerNamespaces {
   UniqueFd mount;
   UniqueFd user;
+  UniqueFd root;  // its process's; before the pivot the one in which the runtime names paths
   // Of its own, and not those of the caller. By identity: a path in config.json may lead anywhere.
   bool own_network_namespace = false;
   bool own_pid_namespace = false;

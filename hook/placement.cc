@@ -1,7 +1,7 @@
 #include "hook/placement.h"
 
-#include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 
 #include "base/files.h"
@@ -9,9 +9,10 @@
 
 namespace landgate::hook {
 
-Result<UniqueFd> OpenRoot(const std::string& path) {
-  UniqueFd root(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root.valid()) return SystemError("the container's root " + path, errno);
+Result<UniqueFd> OpenRoot(const ContainerNamespaces& container, const std::string& path) {
+  Result<UniqueFd> root = Openat2(container.root, path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC, 0,
+                                  RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  if (!root) return Context("the container's root " + path, root);
   return root;
 }
 

@@ -26,7 +26,9 @@ struct Placed {
   UniqueFd launcher_socket;  // listens; the agent's from now on
 };
 
-Result<UniqueFd> OpenRoot(const std::string& path);
+// The container's root at `path`, which is the runtime's name for it: an engine may run in a
+// chroot, and entering a mount namespace leaves that. In the container's mount namespace.
+Result<UniqueFd> OpenRoot(const ContainerNamespaces& container, const std::string& path);
 
 // The plan's file, cloned so that it can be moved into the container: read-only, private.
 Result<UniqueFd> ClonePlan(const ContainerNamespaces& container, RecordFiles& files);

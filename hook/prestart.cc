@@ -113,7 +113,7 @@ Result<Placed> PlaceFloor(const Prepared& prepared, const ContainerNamespaces& c
                           const std::string& root_path, const sandbox::ObjectId& plan_source,
                           BorrowedFd plan_clone, RecordFiles& files, Record& record) {
   if (Status ok = EnterMountNamespace(container); !ok) return Forward(ok);
-  Result<UniqueFd> root = OpenRoot(root_path);
+  Result<UniqueFd> root = OpenRoot(container, root_path);
   if (!root) return Forward(root);
   Result<MountedOurs> ours = FindOurs(*root, record.launcher, plan_source);
   if (!ours) return Forward(ours);

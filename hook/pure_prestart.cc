@@ -202,7 +202,7 @@ Result<Placed> StandIn(const node::Config& config, const Prepared& prepared,
   if (!sources) return Forward(sources);
 
   if (Status ok = EnterMountNamespace(container); !ok) return Forward(ok);
-  Result<UniqueFd> root = OpenRoot(root_path);
+  Result<UniqueFd> root = OpenRoot(container, root_path);
   if (!root) return Forward(root);
   const Entrypoint entrypoint = EntrypointOf(prepared.view);
   if (Status ok = CheckCandidates(*root, entrypoint); !ok) return Forward(ok);
