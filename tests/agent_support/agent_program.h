@@ -5,13 +5,22 @@
 #define LANDGATE_TESTS_AGENT_SUPPORT_AGENT_PROGRAM_H_
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <thread>
+#include <vector>
 
 #include "agent/helper/helper.h"
 #include "agent/holder/holder.h"
+#include "base/files.h"
 
 namespace landgate::test {
 
@@ -32,6 +41,40 @@ inline std::optional<int> RunAsAgent(int argc, char** argv,
   return agent::HoldMain(options);
 }
 
+// Tests end the holders and helpers that they start; what is left after all of them is a failure.
+// Every process that is executed from here on has the mark in its environment.
+class NothingIsLeft : public testing::Environment {
+ public:
+  void SetUp() override { (void)setenv(kMark, Mark().c_str(), 1); }
+  void TearDown() override {
+    std::vector<pid_t> left = Marked();
+    for (int i = 0; i < 500 && !left.empty(); ++i) {  // what was killed takes a moment to go
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      left = Marked();
+    }
+    for (const pid_t pid : left) {
+      ADD_FAILURE() << "process " << pid << ", which tests started, is still there";
+      (void)kill(pid, SIGKILL);
+    }
+  }
+
+ private:
+  static constexpr const char* kMark = "LANDGATE_TEST";
+  static std::string Mark() { return std::to_string(getpid()); }
+  static std::vector<pid_t> Marked() {
+    const std::string entry = std::string(kMark) + "=" + Mark() + '\0';
+    std::vector<pid_t> found;
+    std::error_code gone;
+    for (const auto& process : std::filesystem::directory_iterator("/proc", gone)) {
+      const Result<std::string> environment = ReadFile(process.path() / "environ");
+      if (environment && environment->find(entry) != std::string::npos) {
+        found.push_back(static_cast<pid_t>(std::stol(process.path().filename())));
+      }
+    }
+    return found;
+  }
+};
+
 }  // namespace landgate::test
 
 #define LANDGATE_AGENT_TEST_MAIN(operations)                                        \
@@ -40,6 +83,7 @@ inline std::optional<int> RunAsAgent(int argc, char** argv,
       return *status;                                                               \
     }                                                                               \
     testing::InitGoogleTest(&argc, argv);                                           \
+    testing::AddGlobalTestEnvironment(new landgate::test::NothingIsLeft);           \
     return RUN_ALL_TESTS();                                                         \
   }
 

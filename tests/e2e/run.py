@@ -8,11 +8,13 @@ test beneath --logs. Needs root. The tests run in a mount namespace of their own
 hybrid cgroups, it has no unified tree in it, because crun refuses such machines.
 """
 import argparse
+import contextlib
 import ctypes
 import importlib.util
 import os
 import pathlib
 import re
+import signal
 import sys
 import time
 import traceback
@@ -110,6 +112,21 @@ class Lines(unittest.TestResult):
             self.reason = reason
 
 
+def running(scratch):
+    """(pid, command line) of every process that runs a program of this test run."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            if os.readlink(f"{entry.path}/exe").startswith(f"{scratch}/"):
+                words = pathlib.Path(entry.path, "cmdline").read_bytes().split(b"\0")
+                found.append((int(entry.name), b" ".join(words).decode(errors="replace").strip()))
+        except OSError:
+            continue  # it has ended, or is the kernel's
+    return found
+
+
 def flatten(suite):
     for item in suite:
         if isinstance(item, unittest.TestSuite):
@@ -155,8 +172,16 @@ def main():
     result = Lines(logs)
     try:
         load(given.regex).run(result)
+        with contextlib.suppress(AssertionError):
+            log.until(lambda: not running(stage.current.scratch), "what was ended has ended", 5)
     finally:
+        left = running(stage.current.scratch)
+        for pid, _ in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         stage.current.remove()
+    if left:
+        result.line("FAIL", "run.nothing_is_left", "", "\n".join(f"still running: {pid} {words}" for pid, words in left))
     print(f"e2e: {result.counts['PASS']} passed, {result.counts['FAIL']} failed, "
           f"{result.counts['SKIP']} skipped", flush=True)
     return 1 if result.counts["FAIL"] or not result.wasSuccessful() else 0

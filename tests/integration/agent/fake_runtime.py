@@ -23,6 +23,7 @@ import unittest
 
 BIN = pathlib.Path(os.environ.get("LANDGATE_BIN_DIR", "build/release/bin"))
 PATIENCE = 20
+SANITIZED = "TSAN_OPTIONS" in os.environ  # then what memory it takes says nothing
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 ARCH = platform.machine()
@@ -213,7 +214,8 @@ class Agent:
         self.socket = self.run / "agent.sock"
         self.program = program or BIN / "landgate-agent"
         self.prefix = list(prefix)
-        self.environment = environment
+        # Its holder and helpers have it as well, which is how they are known.
+        self.environment = {**(os.environ if environment is None else environment), "LANDGATE_TEST": str(self.directory)}
         self.process = None
         self.errors = ""
 
@@ -264,6 +266,29 @@ class Agent:
             self.process.stdout.close()
         if holder:
             os.kill(holder, signal.SIGKILL)
+        self.assert_nothing_left()
+
+    def processes(self):
+        """Pids of all that has to do with this agent: itself, its holder, its helpers."""
+        mark = f"LANDGATE_TEST={self.directory}".encode()
+        found = []
+        for entry in os.scandir("/proc"):
+            if not entry.name.isdigit():
+                continue
+            try:
+                if mark in pathlib.Path(entry.path, "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it has ended
+        return found
+
+    def assert_nothing_left(self):
+        try:
+            until(lambda: not self.processes(), "all processes of the agent have ended", 5)
+        except AssertionError:
+            for pid in self.processes():
+                os.kill(pid, signal.SIGKILL)
+            raise
 
     def peer(self):
         return Peer(self.socket)
