@@ -28,6 +28,19 @@ Exit status:
   2  bad command line
   3  not possible here: kernel, another agent)";
 
+constexpr const char* kMoreOfHold =
+    R"(The serving process starts one by itself where none answers.
+
+Signals:
+  TERM, INT  stops as soon as nothing is kept for a container
+  KILL       stops at once: without a serving process, what containers are notified for fails
+
+Exit status:
+  0  stopped
+  1  refused: the configuration
+  2  bad command line
+  3  not possible here: kernel, another holder)";
+
 int PrintError(const Error& error) {
   (void)fprintf(stderr, "landgate-agent: %s\n", error.message.c_str());
   return static_cast<int>(error.status);
@@ -55,6 +68,7 @@ int Main(int argc, char** argv) {
   app.add_subcommand("serve", "Serve; the default");
   CLI::App* hold = app.add_subcommand(
       "hold", "Keep the descriptors of the serving process, so that containers outlive it");
+  hold->footer(kMoreOfHold);
   HoldOptions options;
   hold->add_option("--socket", options.socket_path,
                    "Where the serving process connects (default: holder.sock in runDir)")

@@ -140,7 +140,7 @@ class Compiler {
     });
     for (const Part& part : any) {
       if (part.rule->effect == Effect::kAsk && Decides(part, segments)) {
-        NeedsAgent(part, "only an agent can ask");
+        NeedsAgent(part, "nobody can be asked");
       }
     }
     for (const Part& part : addresses) Address(operation, part, segments);
@@ -237,9 +237,9 @@ class Compiler {
           }
           continue;
         }
-        NeedsAgent(part, effect == Effect::kAsk ? "only an agent can ask"
+        NeedsAgent(part, effect == Effect::kAsk ? "nobody can be asked"
                          : effect == Effect::kAllow
-                             ? "without an agent UNIX sockets can be made only where connect to "
+                             ? "UNIX sockets can be made only where connect to "
                                "unix:* is allowed"
                              : "the kernel alone can't tell one UNIX socket from another");
       }

@@ -24,23 +24,23 @@ struct UnsupportedKey {
 constexpr UnsupportedKey kUnsupportedKeys[] = {
     {"capabilities", "/ask",
      [](const Policy& policy) { return policy.capabilities && policy.capabilities->ask != 0; },
-     "questions about capabilities need an agent; keep the capability or leave it out"},
+     "nobody can be asked about capabilities; keep the capability or leave it out"},
     {"capabilities", "/emulate",
      [](const Policy& policy) {
        return policy.capabilities && !policy.capabilities->emulate.empty();
      },
-     "emulated system calls need an agent; keep the capability or do without"},
+     "landgate-agent emulates no system calls; keep the capability or do without"},
     {"selfRestrict", "",
      [](const Policy& policy) { return policy.self_restrict_allowed.has_value(); },
-     "it is about what an agent grants; leave it out, without an agent programs may always "
+     "it is about what an agent that opens files grants; leave it out, programs may always "
      "restrict themselves further"},
     {"onViolation", "",
      [](const Policy& policy) {
        return policy.on_violation.value_or(OnViolation::kErrno) != OnViolation::kErrno;
      },
-     "stopping, freezing or killing on a denial needs an agent; say \"errno\""},
+     "a denial can only answer an errno, not stop, freeze or kill; say \"errno\""},
     {"approval", "", [](const Policy& policy) { return policy.approval.has_value(); },
-     "questions to a person need an agent; leave it out"},
+     "nobody can be asked; leave it out"},
 };
 
 struct UnsupportedInRule {
@@ -50,12 +50,12 @@ struct UnsupportedInRule {
 };
 constexpr UnsupportedInRule kUnsupportedInPathRules[] = {
     {"/ask", [](const PathRule& rule) { return rule.effect == Effect::kAsk; },
-     "ask needs an agent; say allow or deny"},
+     "nobody can be asked; say allow or deny"},
     {"/runtime", [](const PathRule& rule) { return rule.runtime; },
-     "rules for names that appear later need an agent; name what exists at start, or leave the "
+     "a rule can't hold for names that appear later; name what exists at start, or leave the "
      "tree out of allow"},
     {"/verify", [](const PathRule& rule) { return !rule.verify_sha256.empty(); },
-     "verification at open needs an agent; allow the file without it, or deny it"},
+     "files are not verified when they are opened; allow the file without it, or deny it"},
 };
 
 constexpr std::string_view kNotInThisBuild = "not supported in this build: ";
@@ -261,12 +261,12 @@ class Examination {
     for (const NetworkRule& rule : *policy_.network) {
       if (rule.effect != Effect::kAsk) continue;
       Refuse(Below(rule.origin, "/ask"),
-             std::string(kNotInThisBuild) + "ask needs an agent; say allow or deny");
+             std::string(kNotInThisBuild) + "nobody can be asked; say allow or deny");
     }
     const NetworkFloor floor = CompileNetworkFloor(policy_);
     for (const NetworkFloor::NeedsAgent& entry : floor.needs_agent) {
       if (IsOfAskRule(entry.origin)) continue;
-      Refuse(entry.origin, std::string(kNotInThisBuild) + entry.why + "; it takes an agent");
+      Refuse(entry.origin, std::string(kNotInThisBuild) + entry.why);
     }
     if (!floor.needs_agent.empty()) return;
     if (!floor.allow_listen) {
@@ -277,7 +277,7 @@ class Examination {
     const bool connects = !floor.handle_connect || !floor.connect_ports.empty();
     if (connects) {
       Warn(OriginOfKey("network"),
-           std::string("without an agent a network section refuses UDP sockets") +
+           std::string("a network section refuses UDP sockets") +
                (floor.allow_unix ? "" : " and, without a rule for \"unix:*\", UNIX sockets") +
                ": names resolve through /etc/hosts or DNS over TCP only, and musl's getaddrinfo "
                "fails");

@@ -139,7 +139,8 @@ Result<UniqueFd> ListenOnTcp(std::string_view address) {
   if (setsockopt(socket->get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
       bind(socket->get(), found->ai_addr, found->ai_addrlen) < 0 ||
       listen(socket->get(), kBacklog) < 0) {
-    return SystemError(place, errno);
+    if (errno != EADDRINUSE) return SystemError(place, errno);
+    return Refuse(place + ": another program listens there; choose another port");
   }
   return socket;
 }

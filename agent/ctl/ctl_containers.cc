@@ -246,14 +246,18 @@ void Add(Invocation& invocation, CLI::App* command, const std::shared_ptr<Option
 
 void AddContainerCommands(CLI::App& app, Invocation& invocation) {
   auto listed = std::make_shared<Options>();
-  Add(invocation, app.add_subcommand("ps", "List the containers that the agent serves"), listed,
-      Ps);
+  CLI::App* list = app.add_subcommand("ps", "List the containers that the agent serves");
+  list->footer("Exit status: 0 done, 3 no agent answers.");
+  Add(invocation, list, listed, Ps);
   auto inspected = std::make_shared<Options>();
   CLI::App* inspect =
       app.add_subcommand("inspect", "Show one container: its policies, and what holds of them");
   inspect->add_option("id", inspected->id, "The container's id, or an unambiguous beginning of it")
       ->required()
       ->type_name("ID");
+  inspect->footer(
+      "Exit status: 0 done, 1 no such container, 3 no agent answers.\n"
+      "Example: landgatectl inspect 3f2a");
   Add(invocation, inspect, inspected, Inspect);
 }
 

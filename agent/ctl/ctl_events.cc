@@ -161,6 +161,12 @@ void AddEventsCommand(CLI::App& app, Invocation& invocation) {
   command->add_option("--socket", options->socket, "The agent's control socket")
       ->type_name("PATH")
       ->needs(follow);
+  command->footer(
+      "Without --follow: the audit log on disk. What the kernel denies by itself is not in it.\n"
+      "Exit status: 0 done, 1 the log can't be read, 3 with --follow: no agent answers any more.\n"
+      "Examples:\n"
+      "  landgatectl events --denied\n"
+      "  landgatectl events --follow --container 3f2a");
   command->callback([&invocation, options] {
     invocation.run = [&invocation, options] { return Run(*options, invocation); };
   });
