@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds and runs the tests, and says in one summary what passed, what failed and what was skipped and why.
 #
-#   tests/run.sh [all|check|unit|integration|e2e|fuzz] [REGEX]
+#   tests/run.sh [all|check|unit|tsan|integration|e2e|fuzz] [REGEX]
 #
 #   check        formatting, the direction of includes, clang-tidy
 #   unit         pure code under ASan and UBSan; needs no root
+#   tsan         the agent under the thread sanitizer; with `all` only the tests where threads meet most
 #   integration  the real kernel: Landlock, mounts, seccomp; needs root
 #   e2e          real runc, crun, podman, docker, containerd; needs root
 #   fuzz         each fuzz target for a fixed number of runs over its corpus
@@ -19,9 +20,9 @@ cd "$(dirname "$0")/.." || exit 3
 level=${1:-all}
 regex=${2:-}
 case $level in
-  all|check|unit|integration|e2e|fuzz) ;;
+  all|check|unit|tsan|integration|e2e|fuzz) ;;
   -h|--help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
-  *) echo "usage: $0 [all|check|unit|integration|e2e|fuzz] [REGEX]" >&2; exit 2 ;;
+  *) echo "usage: $0 [all|check|unit|tsan|integration|e2e|fuzz] [REGEX]" >&2; exit 2 ;;
 esac
 wants() { [[ $level == all || $level == "$1" ]]; }
 
@@ -74,10 +75,10 @@ check_tidy() {
   return "${PIPESTATUS[2]}"
 }
 
-# gtest PROGRAM: one result a test, from its XML
+# gtest PROGRAM [PREFIX]: one result a test, from its XML
 gtest() {
   local program=$1 name filter=()
-  name=$(basename "$program")
+  name=${2:-}$(basename "$program")
   if [[ -n $regex && ! $name =~ $regex ]]; then filter=(--gtest_filter="*$regex*"); fi
   (cd "$logs" && timeout 600 "$program" "${filter[@]}" --gtest_output="xml:$logs/$name.xml") \
     > "$logs/$name.log" 2>&1
@@ -86,6 +87,26 @@ gtest() {
   local passed
   passed=$(grep -c "^PASS $name\." "$results")
   [[ $passed -eq 0 ]] || echo "PASS $name ($passed tests)"
+}
+
+# Reports end a program: the agent itself, which tests kill, has no other way to tell. Tests fork while
+# threads are there, and their children start threads.
+under_tsan() {
+  local program script name
+  export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:exitcode=66:die_after_fork=0}
+  if [[ $level == all ]]; then
+    local threaded=(unit_agent_{area,events,once_table}_test
+                    integration_agent_{audit_log,helper_pool,holder,listener}_test)
+    build tsan --target "${threaded[@]}" || return
+    for name in "${threaded[@]}"; do gtest "$PWD/build/tsan/tests/$name" tsan.; done
+    return
+  fi
+  build tsan --target agent_tests || return
+  for program in build/tsan/tests/{unit,integration}_agent_*_test; do gtest "$PWD/$program" tsan.; done
+  for script in tests/integration/agent/*_test.py; do
+    name=${script#tests/integration/}
+    LANDGATE_BIN_DIR=$PWD/build/tsan/bin one "tsan.integration.${name//\//.}" "$python" -B "$script"
+  done
 }
 
 if [[ $(id -u) -ne 0 ]] && { wants integration || wants e2e; }; then
@@ -109,6 +130,11 @@ if wants unit; then
   if build debug --target unit_tests; then
     for program in build/debug/tests/unit_*; do gtest "$PWD/$program"; done
   fi
+fi
+
+if wants tsan; then
+  say "the agent's threads (TSan)"
+  (under_tsan)
 fi
 
 if wants integration || wants e2e || wants check; then
