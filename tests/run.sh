@@ -95,8 +95,7 @@ under_tsan() {
   local program script name
   export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:exitcode=66:die_after_fork=0}
   if [[ $level == all ]]; then
-    local threaded=(unit_agent_{area,events,once_table}_test
-                    integration_agent_{audit_log,helper_pool,holder,listener}_test)
+    local threaded=(unit_agent_once_table_test integration_agent_{helper_pool,holder,listener}_test)
     build tsan --target "${threaded[@]}" || return
     for name in "${threaded[@]}"; do gtest "$PWD/build/tsan/tests/$name" tsan.; done
     return
